@@ -1,0 +1,1 @@
+"""CAM networks behind one small interface."""
