@@ -1,3 +1,3 @@
-"""From RGB-D recordings with image-level tags to pixel masks, with the Depth Edge Alignment Loss."""
+"""From RGB-D recordings with image-level tags to pixel masks, with DEAL."""
 
 __version__ = "0.1.0"

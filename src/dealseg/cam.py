@@ -41,10 +41,6 @@ def threshold_mask(
     return torch.where(score > threshold, winner, torch.zeros_like(winner))
 
 
-def predicted_tags(
-    logits: Float[Tensor, "b k"], probability: float = 0.5
-) -> Float[Tensor, "b k"]:
+def predicted_tags(logits: Float[Tensor, "b k"], probability: float = 0.5) -> Float[Tensor, "b k"]:
     """Return 1 where the class probability exceeds `probability`, else 0."""
     return (logits.sigmoid() > probability).to(logits.dtype)
-
-

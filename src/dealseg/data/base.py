@@ -1,4 +1,4 @@
-"""What every data set offers: names, tags, images, depth with its validity, and masks for evaluation."""
+"""What every data set offers: names, tags, images, depth with its validity, masks."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,7 +55,7 @@ class RgbdDataset(Protocol):
         ...
 
     def tags(self, index: int) -> Float[Tensor, " k"] | None:
-        """Return 1 where a class is in the image, else 0; None where the image has no tags given."""
+        """Return 1 where a class is in the image, else 0; None if the image has no tags."""
         ...
 
     def depth(self, index: int) -> tuple[Float[Tensor, "1 h w"], Bool[Tensor, "1 h w"]] | None:

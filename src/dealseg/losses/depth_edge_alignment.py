@@ -1,0 +1,293 @@
+"""The Depth Edge Alignment Loss (DEAL).
+
+Source: Schmidt, Belagiannis, Nalpantidis, "Depth Edge Alignment Loss: DEALing with Depth in Weakly
+Supervised Semantic Segmentation", arXiv 2509.17702. Every keyword below that the paper leaves open
+is a choice of ours; `docs/method.md` gives the measurements behind the defaults.
+"""
+
+from typing import Any, Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from dealseg.depth import DepthSpace, Kind, erode, measured, resample_valid, to_space, unit_range
+from dealseg.losses.edges import edge_activation, gate_zero, sobel_magnitude
+
+CamScale = Literal["max", "minmax", "sigmoid"]
+CAM_SCALES: tuple[CamScale, ...] = ("max", "minmax", "sigmoid")
+
+
+def edge_alignment(
+    cam_edges: Float[Tensor, "b k h w"],
+    depth_edges: Float[Tensor, "b 1 h w"],
+    tags: Float[Tensor, "b k"],
+    *,
+    valid: Bool[Tensor, "b 1 h w"] | None = None,
+    mu: float = 2.5,
+) -> Float[Tensor, " b"]:
+    r"""Score how badly CAM edges and depth edges agree, one value in [-1, 1] per image.
+
+    $$ L = -\frac{1}{H'W'} \sum_{ij} \frac{1}{\sum_k y_k} \sum_k y_k a'_{k,ij} d'_{ij} $$
+
+    with both edge maps passed through :func:`dealseg.losses.edges.edge_activation`. Edge on edge
+    and flat on flat are rewarded; lower is better. Step 4 of the method, exactly; the mean runs
+    over the valid cells only, and an image without a valid cell or without a tag costs 0 (gradient 0).
+
+    Args:
+        cam_edges: strengths in [0, 1], one map per class.
+        depth_edges: strengths in [0, 1].
+        tags: 1 for classes in the image, else 0.
+        valid: cells that count; all when None.
+        mu: shift of the gate.
+    """
+    image, maps = _present(cam_edges, tags)
+    return _score(maps, image, depth_edges, valid, None, mu)
+
+
+def _present(
+    maps: Float[Tensor, "b k h w"], tags: Float[Tensor, "b k"]
+) -> tuple[Int[Tensor, " n"], Float[Tensor, "n 1 h w"]]:
+    """Pick the maps of the classes present: absent ones take no part and cost no time."""
+    image, label = tags.nonzero(as_tuple=True)
+    return image, maps[image, label][:, None]
+
+
+def _score(
+    maps: Float[Tensor, "n 1 h w"],
+    image: Int[Tensor, " n"],
+    depth_edges: Float[Tensor, "b 1 h w"],
+    valid: Bool[Tensor, "b 1 h w"] | None,
+    weight: Float[Tensor, "n 1 h w"] | None,
+    mu: float,
+) -> Float[Tensor, " b"]:
+    """Weighted mean agreement of each map with its image's depth edges, then mean over the maps."""
+    agreement = edge_activation(maps, mu) * edge_activation(depth_edges, mu)[image]
+    counted = torch.ones_like(agreement) if weight is None else weight
+    if valid is not None:
+        counted = counted * valid[image]
+    mass = counted.sum(dim=(1, 2, 3))
+    each = (agreement * counted).sum(dim=(1, 2, 3)) / torch.where(mass > 0, mass, 1.0)
+    zeros = each.new_zeros(len(depth_edges))
+    number = zeros.index_add(0, image, torch.ones_like(each)).clamp(min=1)
+    return -zeros.index_add(0, image, each) / number
+
+
+class DepthEdges(NamedTuple):
+    """Depth edges on the loss's grid: strengths in [0, 1], and the cells where they are known."""
+
+    strength: Float[Tensor, "b 1 h w"]
+    valid: Bool[Tensor, "b 1 h w"]
+
+
+@torch.no_grad()
+def depth_edges(
+    depth: Float[Tensor, "b 1 h w"],
+    valid: Bool[Tensor, "b 1 h w"] | None = None,
+    *,
+    size: tuple[int, int],
+    space: DepthSpace = "inverse",
+    kind: Kind = "metric",
+    gain: float = 2.0,
+    divide: bool = False,
+) -> DepthEdges:
+    """Return the edges of a depth map on a grid of `size` cells; no gradient, once per image.
+
+    Depth in `space` is resampled (bicubic, anti-aliased, invalid pixels give nothing), mapped to
+    [0, 1] over the image's valid cells, and passed through Sobel. `gain` 2 gives a step over the
+    whole range strength 1. A cell that has an invalid cell in its 3x3 neighbourhood is not valid.
+
+    Args:
+        depth: metres, or inverse depth as `kind` says; not read where invalid (0, NaN, infinite).
+        valid: True where depth was measured; what is not finite or positive is invalid anyhow.
+        size: rows and columns of the grid.
+        space: depth, log or inverse depth; see :func:`dealseg.depth.to_space`.
+        kind: what the numbers are.
+        gain: factor on Sobel's change per cell, before clamping to 1.
+        divide: divide by the image's largest edge as well (scale-free; on coarse grids slopes
+            of floors and walls then count as edges).
+    """
+    known = measured(depth, valid, kind)
+    values, known = resample_valid(to_space(depth, known, space, kind), known, size)
+    strength = sobel_magnitude(unit_range(values, known))
+    known = erode(known)
+    strength = strength * known
+    return DepthEdges(_to_unit(strength, gain, divide), known)
+
+
+def _to_unit(strength: Tensor, gain: float, divide: bool) -> Tensor:
+    """Bring Sobel strengths to [0, 1]."""
+    if divide:
+        peak = strength.amax(dim=(-2, -1), keepdim=True)
+        return strength / torch.where(peak > 0, peak, torch.ones_like(peak))
+    return (gain * strength).clamp(max=1)
+
+
+def cam_edges(
+    cams: Float[Tensor, "n 1 h w"],
+    *,
+    size: tuple[int, int],
+    scale: CamScale = "max",
+    gain: float = 2.0,
+    divide: bool = False,
+) -> Float[Tensor, "n 1 gh gw"]:
+    """Return the edges of raw CAMs on a grid of `size` cells, in [0, 1].
+
+    Args:
+        cams: raw maps.
+        size: rows and columns of the grid; maps are resized bilinearly (anti-aliased).
+        scale: how a map reaches [0, 1]. `max`: ReLU, divided by its maximum (what labels are read
+            from; a map that is nowhere positive is flat and gets no gradient). `minmax`: over its
+            range. `sigmoid`: the class probability at each cell.
+        gain: factor on Sobel's change per cell, before clamping to 1.
+        divide: divide by the map's largest edge instead of applying `gain`.
+    """
+    grid = F.interpolate(cams, size, mode="bilinear", align_corners=False, antialias=True)
+    return _to_unit(sobel_magnitude(_scaled(grid, scale)), gain, divide)
+
+
+def _scaled(cams: Tensor, scale: CamScale) -> Tensor:
+    """Bring raw maps to [0, 1], each by itself."""
+    if scale not in CAM_SCALES:
+        raise ValueError(f"scale must be one of {CAM_SCALES}, got {scale!r}")
+    if scale == "sigmoid":
+        return cams.sigmoid()
+    raised = cams.clamp(min=0) if scale == "max" else cams - cams.amin(dim=(-2, -1), keepdim=True)
+    peak = raised.amax(dim=(-2, -1), keepdim=True)
+    return raised / torch.where(peak > 0, peak, torch.ones_like(peak))
+
+
+@torch.no_grad()
+def near_support(
+    cams: Float[Tensor, "n 1 h w"], size: tuple[int, int], *, level: float = 0.15, radius: int = 4
+) -> Float[Tensor, "n 1 gh gw"]:
+    """Return 1 on the cells within `radius` cells of where a CAM exceeds `level` of its maximum.
+
+    The weight of the localised form: a class answers for the depth edges around its own object, not
+    for those of the whole scene. A map that is nowhere positive has no support and gets weight 1
+    everywhere, so that its penalty does not vanish.
+    """
+    grid = F.interpolate(cams, size, mode="bilinear", align_corners=False, antialias=True)
+    support = (_scaled(grid, "max") > level).to(cams.dtype)
+    near = F.max_pool2d(support, 2 * radius + 1, stride=1, padding=radius)
+    return torch.where(near.amax(dim=(-2, -1), keepdim=True) > 0, near, torch.ones_like(near))
+
+
+class Alignment(NamedTuple):
+    """The loss of each image, with what tells whether it can help (no gradient).
+
+    Attributes:
+        loss: in [-1, 1], one value per image.
+        depth_share: share of valid grid cells with a depth edge above the gate's zero.
+        cam_share: the same for the CAMs of the classes present.
+        flat_share: share of those CAMs without a single edge cell.
+    """
+
+    loss: Float[Tensor, " b"]
+    depth_share: Float[Tensor, ""]
+    cam_share: Float[Tensor, ""]
+    flat_share: Float[Tensor, ""]
+
+
+def align_cams(
+    cams: Float[Tensor, "b k h w"],
+    edges: DepthEdges,
+    tags: Float[Tensor, "b k"],
+    *,
+    mu: float = 2.5,
+    scale: CamScale = "max",
+    gain: float = 2.0,
+    divide: bool = False,
+    localised: bool = False,
+) -> Alignment:
+    """Score raw CAMs against depth edges computed before; see :func:`depth_edge_alignment`."""
+    size = (edges.strength.shape[-2], edges.strength.shape[-1])
+    image, present = _present(cams.float() if cams.dtype != torch.float64 else cams, tags)
+    strength = cam_edges(present, size=size, scale=scale, gain=gain, divide=divide)
+    weight = near_support(present, size) if localised else None
+    depth_strength = edges.strength.to(strength.dtype)
+    loss = _score(strength, image, depth_strength, edges.valid, weight, mu)
+    return Alignment(loss, *_shares(strength.detach(), depth_strength, edges.valid, mu))
+
+
+def _shares(
+    cam_strength: Tensor, depth_strength: Tensor, valid: Tensor, mu: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the shares of depth edge cells, of CAM edge cells, and of CAMs without any."""
+    zero = gate_zero(mu)
+    found = cam_strength > zero
+    depth_share = (depth_strength > zero)[valid].float().sum() / valid.sum().clamp(min=1)
+    cam_share = found.float().sum() / max(found.numel(), 1)
+    flat = (~found.flatten(1).any(dim=1)).float().sum() / max(len(found), 1)
+    return depth_share, cam_share, flat
+
+
+def depth_edge_alignment(
+    cams: Float[Tensor, "b k h w"],
+    depth: Float[Tensor, "b 1 hd wd"],
+    tags: Float[Tensor, "b k"],
+    *,
+    valid: Bool[Tensor, "b 1 hd wd"] | None = None,
+    mu: float = 2.5,
+    size: tuple[int, int] | None = None,
+    space: DepthSpace = "inverse",
+    kind: Kind = "metric",
+    cam_scale: CamScale = "max",
+    gain: float = 2.0,
+    divide: bool = False,
+    localised: bool = False,
+) -> Float[Tensor, " b"]:
+    """Return the Depth Edge Alignment Loss of raw CAMs and raw depth, in [-1, 1], for each image.
+
+    Steps 1 to 4 of the method: both sides on one grid, Sobel, gate, mean agreement over cells and
+    present classes with its sign turned. Only the CAMs get a gradient.
+
+    Args:
+        cams: raw maps, any resolution.
+        depth: metres, or inverse depth as `kind` says, of the same view; any resolution.
+        tags: 1 for classes in the image, else 0.
+        valid: where depth was measured; 0, negative, NaN and infinite values are invalid anyhow.
+        mu: shift of the gate, 2.5 in the paper.
+        size: rows and columns of the grid; None takes the depth's aspect with 64 cells on the
+            longer side (never more than the depth has).
+        space: edges of depth, of its logarithm, or of its inverse.
+        kind: `metric`, `disparity` or `relative`.
+        cam_scale: how a CAM reaches [0, 1]; see :func:`cam_edges`.
+        gain: factor on Sobel's change per cell on both sides.
+        divide: divide both edge maps by their maximum instead of applying `gain`.
+        localised: count only cells near the CAM's own support; see :func:`near_support`.
+
+    Raises:
+        ValueError: for an unknown `space`, `kind` or `cam_scale`.
+    """
+    height, width = depth.shape[-2:]
+    grid = size or grid_size(height, width)
+    edges = depth_edges(depth, valid, size=grid, space=space, kind=kind, gain=gain, divide=divide)
+    return align_cams(
+        cams, edges, tags, mu=mu, scale=cam_scale, gain=gain, divide=divide, localised=localised
+    ).loss
+
+
+def grid_size(height: int, width: int, cells: int = 64) -> tuple[int, int]:
+    """Return rows and columns of a grid with `cells` on the longer side and the map's aspect."""
+    factor = min(1.0, cells / max(height, width))
+    return max(1, round(height * factor)), max(1, round(width * factor))
+
+
+class DepthEdgeAlignment(nn.Module):
+    """Batch mean of :func:`depth_edge_alignment`, which documents the options."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__()
+        self.options = options
+
+    def forward(
+        self,
+        cams: Float[Tensor, "b k h w"],
+        depth: Float[Tensor, "b 1 hd wd"],
+        tags: Float[Tensor, "b k"],
+        valid: Bool[Tensor, "b 1 hd wd"] | None = None,
+    ) -> Float[Tensor, ""]:
+        """Return the mean over the batch."""
+        return depth_edge_alignment(cams, depth, tags, valid=valid, **self.options).mean()
