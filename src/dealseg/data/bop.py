@@ -1,0 +1,219 @@
+"""The `bop` format: scenes, and `onboarding_static/obj_XXXXXX_{up,down}` with one object each.
+
+Written from the BOP format document (docs/bop_datasets_format.md of bop_toolkit).
+"""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from dealseg.data.description import (
+    FILE_NAME,
+    MAX_CLASSES,
+    DepthRule,
+    Description,
+    read_description,
+)
+from dealseg.data.files import (
+    DEPTH_SUFFIXES,
+    IMAGE_SUFFIXES,
+    Complain,
+    FileError,
+    fail,
+    file_error,
+    index_files,
+    read_text,
+)
+from dealseg.data.folder import split_file
+from dealseg.data.frames import Frame, FrameDataset
+from dealseg.data.masks import InstanceMasks
+from dealseg.data.scenes import Instance, Scene, data_root, find_scenes, read_scene
+
+_IMAGE_SUFFIXES = (*IMAGE_SUFFIXES, ".tif", ".tiff")
+
+
+def open_bop(
+    path: Path,
+    *,
+    split: str | None = None,
+    depth_folder: str = "depth",
+    min_visible: float = 0.1,
+    complain: Complain = fail,
+) -> FrameDataset:
+    """List a data set in `bop` format; no picture is opened.
+
+    Args:
+        path: a root, a split, a scene, or a folder some levels above them.
+        split: beginning of the name of the split folders, `up` or `down` for onboarding folders,
+            or `NAME` of `splits/NAME.txt`; None for all.
+        depth_folder: the folder of the depth files in each scene.
+        min_visible: objects of which a smaller share is visible give no tag.
+        complain: told of every mistake that does not stop the listing.
+
+    Raises:
+        DataError: if no scene is found, or a JSON file or the split is not as documented.
+    """
+    folders = find_scenes(path)
+    if not folders:
+        raise file_error(path, "there is no scene here (a folder with scene_camera.json and rgb/)")
+    scenes = [scene for folder in folders if (scene := _lenient_scene(folder, complain))]
+    description = _find_description(path)
+    classes = _Classes(path, scenes, description, complain)
+    chosen = scenes if split is None else _choose(path, scenes, split)
+    frames = [
+        frame
+        for scene in chosen
+        for frame in _frames(path, scene, classes, depth_folder, min_visible, complain)
+    ]
+    if split is not None and (file := split_file(path, split)):
+        frames = _listed(file, frames, complain)
+    if not frames:
+        raise file_error(path, "the scenes here list no image")
+    if depth_folder != "depth" and not any(frame.depth for frame in frames):
+        raise file_error(path, f"no scene has a depth file in {depth_folder}/")
+    return FrameDataset(path, classes.names, tuple(frames))
+
+
+def _lenient_scene(folder: Path, complain: Complain) -> Scene | None:
+    try:
+        return read_scene(folder)
+    except FileError as error:
+        complain(error)
+        return None
+
+
+def _find_description(path: Path) -> Description:
+    resolved = path.resolve()
+    for folder in (resolved, *resolved.parents[:3]):
+        if (folder / FILE_NAME).exists():
+            return read_description(folder)
+    return Description()
+
+
+class _Classes:
+    """Names of the classes and the mask value of each `obj_id`."""
+
+    def __init__(
+        self, path: Path, scenes: list[Scene], description: Description, complain: Complain
+    ):
+        if description.classes is not None and description.ids is not None:
+            self.names, ids = description.classes, description.ids
+        else:
+            ids = tuple(sorted(_all_ids(path, scenes)))
+            self.names = tuple(f"obj_{obj_id:06d}" for obj_id in ids)
+        if len(ids) > MAX_CLASSES:
+            raise file_error(path, f"at most {MAX_CLASSES} objects fit in a mask, got {len(ids)}")
+        self.depth = description.depth
+        self.value = {obj_id: value for value, obj_id in enumerate(ids, start=1)}
+        for scene in scenes:
+            for unknown in sorted(_ids(scene) - set(ids)):
+                problem = f"obj_id {unknown} is not in the classes of {description.file}"
+                complain(file_error(scene.folder, problem))
+
+    def known(self, instances: Iterable[Instance]) -> list[Instance]:
+        """Return the instances that are of a class."""
+        return [instance for instance in instances if instance.obj_id in self.value]
+
+    def names_of(self, obj_ids: Iterable[int]) -> frozenset[str]:
+        """Return the names of those objects that are of a class."""
+        return frozenset(self.names[self.value[i] - 1] for i in obj_ids if i in self.value)
+
+
+def _ids(scene: Scene) -> set[int]:
+    shown = {i.obj_id for instances in scene.instances.values() for i in instances}
+    return shown if scene.onboarded is None else shown | {scene.onboarded}
+
+
+def _all_ids(path: Path, scenes: list[Scene]) -> set[int]:
+    found: set[int] = set().union(*map(_ids, scenes))
+    root = data_root(path)
+    if root == path:
+        return found
+    inside = {scene.folder.resolve() for scene in scenes}
+    others = [folder for folder in find_scenes(root) if folder.resolve() not in inside]
+    return found.union(*(_ids(read_scene(folder)) for folder in others))
+
+
+def _choose(path: Path, scenes: list[Scene], split: str) -> list[Scene]:
+    if split_file(path, split):
+        return scenes
+    if split in {"up", "down"} and any(scene.side for scene in scenes):
+        return [scene for scene in scenes if scene.side == split]
+    parts = {scene.folder: scene.folder.relative_to(path).parts[:-1] for scene in scenes}
+    chosen = [s for s in scenes if any(p.startswith(split) for p in parts[s.folder])]
+    if not chosen:
+        sides = {scene.side for scene in scenes if scene.side}
+        known = sorted({p[-1] for p in parts.values() if p} | sides)
+        there = f"there are: {', '.join(known)}" if known else f"write splits/{split}.txt"
+        raise file_error(path, f"there is no split {split!r}; {there}")
+    return chosen
+
+
+def _frames(
+    path: Path,
+    scene: Scene,
+    classes: _Classes,
+    depth_folder: str,
+    min_visible: float,
+    complain: Complain,
+) -> Iterator[Frame]:
+    images = _by_id(index_files(scene.image_folder, _IMAGE_SUFFIXES, complain))
+    depths = _by_id(index_files(scene.folder / depth_folder, DEPTH_SUFFIXES, complain))
+    where = scene.folder.relative_to(path)
+    for image_id in scene.image_ids or sorted(images):
+        if image_id not in images:
+            problem = f"there is no image {image_id:06d}, which the scene's JSON files list"
+            complain(file_error(scene.image_folder, problem))
+            continue
+        depth = depths.get(image_id)
+        if depth and not classes.depth and image_id not in scene.depth_scales:
+            problem = f"image {image_id} has no depth_scale; add it, or `depth:` to dataset.yaml"
+            complain(file_error(scene.folder / "scene_camera.json", problem))
+        yield Frame(
+            name=(where / f"{image_id:06d}").as_posix(),
+            image=images[image_id],
+            tags=_tags(scene, image_id, classes, min_visible),
+            depth=depth,
+            depth_rule=classes.depth or DepthRule("mm", scene.depth_scales.get(image_id, 1.0)),
+            mask=_mask(scene, image_id, classes),
+        )
+
+
+def _by_id(files: dict[str, Path]) -> dict[int, Path]:
+    return {int(name): file for name, file in files.items() if name.isascii() and name.isdigit()}
+
+
+def _tags(
+    scene: Scene, image_id: int, classes: _Classes, min_visible: float
+) -> frozenset[str] | None:
+    if scene.onboarded is not None:
+        return classes.names_of([scene.onboarded])
+    if image_id not in scene.instances:
+        return None
+    seen = (i.obj_id for i in scene.instances[image_id] if i.visible >= min_visible)
+    return classes.names_of(seen)
+
+
+def _mask(scene: Scene, image_id: int, classes: _Classes) -> InstanceMasks | None:
+    default = () if scene.onboarded is None else (Instance(0, scene.onboarded, 1.0),)
+    instances = scene.instances.get(image_id, default)
+    folder = scene.folder / "mask_visib"
+    if (image_id not in scene.instances and not default) or not folder.is_dir():
+        return None
+    shown = classes.known(i for i in instances if i.visible > 0)
+    return InstanceMasks(folder, image_id, tuple((i.index, classes.value[i.obj_id]) for i in shown))
+
+
+def _listed(file: Path, frames: list[Frame], complain: Complain) -> list[Frame]:
+    lines = [line.strip().rstrip("/") for line in read_text(file).splitlines() if line.strip()]
+    wanted = dict.fromkeys(lines, False)
+    chosen = []
+    for frame in frames:
+        parts = frame.name.split("/")
+        prefixes = ["/".join(parts[:end]) for end in range(1, len(parts) + 1)]
+        if hits := [prefix for prefix in prefixes if prefix in wanted]:
+            wanted.update(dict.fromkeys(hits, True))
+            chosen.append(frame)
+    for line, found in wanted.items():
+        if not found:
+            complain(file_error(file, f"there is no image or scene {line[:80]!r}"))
+    return chosen

@@ -1,0 +1,155 @@
+"""The data set that both formats become: a list of frames, each read when it is asked for."""
+
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, UInt8
+from torch import Tensor
+
+from dealseg.data.base import DepthInfo
+from dealseg.data.description import DepthRule, depth_values
+from dealseg.data.files import RawDepth, file_error, image_size, read_depth, read_image
+from dealseg.data.masks import InstanceMasks, LabelFile
+from dealseg.errors import DataError
+
+ASPECT_TOLERANCE = 0.01
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One image and what belongs to it.
+
+    Attributes:
+        name: unique in the data set, usable as a relative path without suffix.
+        image: RGB file.
+        tags: classes said to be in it, empty for background only, None if nobody said.
+        depth: depth file, if any.
+        depth_rule: how its numbers are to be read.
+        mask: ground truth, if any.
+    """
+
+    name: str
+    image: Path
+    tags: frozenset[str] | None = None
+    depth: Path | None = None
+    depth_rule: DepthRule = field(default_factory=DepthRule)
+    mask: LabelFile | InstanceMasks | None = None
+
+
+class FrameDataset:
+    """An `RgbdDataset` over frames.
+
+    Attributes:
+        root: folder of the data set.
+        classes: foreground classes; class `k` has the value `k + 1` in a mask.
+        frames: the images with their files.
+        names: of the frames.
+        depth_info: how the first depth file is read; the others may differ by number type and,
+            in BOP, by scale.
+    """
+
+    def __init__(self, root: Path, classes: tuple[str, ...], frames: tuple[Frame, ...]):
+        self.root = root
+        self.classes = classes
+        self.frames = frames
+        self.names = tuple(frame.name for frame in frames)
+        self.depth_info = _first_depth_info(frames)
+        self._warned_of_8_bit = False
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.frames)
+
+    def image_path(self, index: int) -> Path:
+        """Return the file that holds the image, for messages."""
+        return self.frames[index].image
+
+    def image(self, index: int) -> UInt8[Tensor, "3 h w"]:
+        """Return the RGB image, upright.
+
+        Raises:
+            DataError: if the file cannot be read.
+        """
+        return read_image(self.frames[index].image)
+
+    def tags(self, index: int) -> Float[Tensor, " k"] | None:
+        """Return 1 where a class is in the image, else 0; None where nobody said."""
+        tags = self.frames[index].tags
+        if tags is None:
+            return None
+        return torch.tensor([float(name in tags) for name in self.classes])
+
+    def depth(self, index: int) -> tuple[Float[Tensor, "1 h w"], Bool[Tensor, "1 h w"]] | None:
+        """Return depth (metres if metric, else inverse depth) and where it was measured.
+
+        Warns once per data set of depth with 8 bits.
+
+        Raises:
+            DataError: if the file cannot be read or its aspect is not the image's.
+        """
+        frame = self.frames[index]
+        if frame.depth is None:
+            return None
+        raw = read_depth(frame.depth)
+        require_aspect(frame.depth, raw, image_size(frame.image))
+        if raw.dtype.itemsize == 1 and not self._warned_of_8_bit:
+            self._warned_of_8_bit = True
+            warnings.warn(f"{frame.depth}: {EIGHT_BITS}", stacklevel=2)
+        values, valid = depth_values(raw, frame.depth_rule.info(raw.dtype))
+        return torch.from_numpy(values)[None], torch.from_numpy(valid)[None]
+
+    def mask(self, index: int) -> UInt8[Tensor, "h w"] | None:
+        """Return the ground truth at the image's size, or None. For evaluation only.
+
+        Raises:
+            DataError: if a file cannot be read, has another size, or values out of range.
+        """
+        frame = self.frames[index]
+        if frame.mask is None:
+            return None
+        return torch.from_numpy(frame.mask.read(image_size(frame.image), len(self.classes)))
+
+
+def _first_depth_info(frames: tuple[Frame, ...]) -> DepthInfo:
+    frame = next((frame for frame in frames if frame.depth is not None), None)
+    if frame is None or frame.depth is None:
+        return DepthInfo()
+    try:
+        stored = (
+            np.dtype(np.uint16) if frame.depth_rule.is_complete else read_depth(frame.depth).dtype
+        )
+    except DataError:  # it will be said when that depth is asked for
+        return DepthInfo()
+    return frame.depth_rule.info(stored)
+
+
+EIGHT_BITS = (
+    "this depth has 8 bits, at most 255 steps: most depth edges are lost; "
+    "export 16-bit or float depth if you can"
+)
+
+
+def require_aspect(file: Path, raw: RawDepth, size: tuple[int, int]) -> None:
+    """Check that a depth map has the aspect of its image, to 1 % or to a pixel if it is smaller.
+
+    Args:
+        file: of the depth, for the message.
+        raw: the depth map.
+        size: height and width of the image.
+
+    Raises:
+        DataError: if it has not.
+    """
+    (high, wide), (image_high, image_wide) = raw.shape, size
+    apart = abs(wide * image_high - high * image_wide)
+    smaller = high < image_high and wide < image_wide
+    rounding = max(size) if smaller else 0
+    if apart > max(ASPECT_TOLERANCE * high * image_wide, rounding):
+        raise file_error(
+            file,
+            f"the depth is {wide}x{high} but the image is {image_wide}x{image_high} (width x "
+            "height): another aspect; export depth aligned to the colour camera and cropped alike",
+        )
