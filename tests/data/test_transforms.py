@@ -160,6 +160,37 @@ def test_zoom_is_drawn_log_uniformly():
     assert zooms.min() > 0.24
 
 
+def jacobian(image):
+    """Return d(source x, y) / d(x, y) over the middle of a warped coordinate image."""
+    x, y = image[:2].double() / 4
+    top, left = HEIGHT // 2 - 6, WIDTH // 2 - 6
+    corner, right, below = (0, 0), (0, 12), (12, 0)
+    at = {d: torch.stack([x, y])[:, top + d[0], left + d[1]] for d in (corner, right, below)}
+    return torch.stack([at[right] - at[corner], at[below] - at[corner]], dim=1) / 12
+
+
+def test_rotation_is_rigid_and_reaches_its_limit_both_ways():
+    sample, angles = coordinate_sample(), []
+    for index in range(40):
+        moved = augment(sample, only(rotation=20.0), sample_generator(0, 0, index))
+        change = jacobian(moved["image"])
+        torch.testing.assert_close(change @ change.T, torch.eye(2).double(), atol=0.06, rtol=0)
+        angles.append(math.degrees(math.atan2(change[1, 0], change[0, 0])))
+    assert -21.5 < min(angles) < -15
+    assert 15 < max(angles) < 21.5
+
+
+def test_shear_keeps_areas_and_not_angles():
+    changes = [
+        jacobian(augment(coordinate_sample(), only(shear=25.0), sample_generator(0, 0, i))["image"])
+        for i in range(40)
+    ]
+    areas = torch.stack([change.det() for change in changes])
+    skew = torch.stack([change[0] @ change[1] for change in changes]).abs()
+    torch.testing.assert_close(areas, torch.ones(40).double(), atol=0.06, rtol=0)
+    assert skew.max() > 0.2
+
+
 def test_flip_twice_is_the_identity():
     sample = holed_sample(0.0)
     once = augment(sample, only(flip=1.0), sample_generator(0, 0, 0))
