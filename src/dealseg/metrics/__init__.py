@@ -1,5 +1,6 @@
 """Figures for masks and tags, as pure functions of tensors."""
 
+from dealseg.metrics.boundary import boundary_counts, boundary_iou, contour_counts, contour_f
 from dealseg.metrics.confusion import (
     ClassFigures,
     class_figures,
@@ -8,12 +9,19 @@ from dealseg.metrics.confusion import (
     mean_iou,
 )
 from dealseg.metrics.sweep import THRESHOLDS, score_histogram, sweep_confusions
+from dealseg.metrics.tags import average_precision, f1
 
 __all__ = [
     "THRESHOLDS",
     "ClassFigures",
+    "average_precision",
+    "boundary_counts",
+    "boundary_iou",
     "class_figures",
     "confusion_matrix",
+    "contour_counts",
+    "contour_f",
+    "f1",
     "iou",
     "mean_iou",
     "score_histogram",
