@@ -98,7 +98,7 @@ class _Classes:
         if description.classes is not None and description.ids is not None:
             self.names, ids = description.classes, description.ids
         else:
-            ids = tuple(sorted(_all_ids(path, scenes)))
+            ids = tuple(sorted(_all_ids(path, scenes, complain)))
             self.names = tuple(f"obj_{obj_id:06d}" for obj_id in ids)
         if len(ids) > MAX_CLASSES:
             raise file_error(path, f"at most {MAX_CLASSES} objects fit in a mask, got {len(ids)}")
@@ -123,14 +123,12 @@ def _ids(scene: Scene) -> set[int]:
     return shown if scene.onboarded is None else shown | {scene.onboarded}
 
 
-def _all_ids(path: Path, scenes: list[Scene]) -> set[int]:
-    found: set[int] = set().union(*map(_ids, scenes))
-    root = data_root(path)
-    if root == path:
-        return found
+def _all_ids(path: Path, scenes: list[Scene], complain: Complain) -> set[int]:
     inside = {scene.folder.resolve() for scene in scenes}
-    others = [folder for folder in find_scenes(root) if folder.resolve() not in inside]
-    return found.union(*(_ids(read_scene(folder)) for folder in others))
+    root = data_root(path)
+    beside = [] if root == path else [f for f in find_scenes(root) if f.resolve() not in inside]
+    others = (_lenient_scene(folder, complain) for folder in beside)
+    return {obj_id for scene in (*scenes, *others) if scene for obj_id in _ids(scene)}
 
 
 def _choose(path: Path, scenes: list[Scene], split: str) -> list[Scene]:

@@ -90,6 +90,8 @@ def reading(file: Path, what: str) -> Iterator[None]:
         raise file_error(file, f"this {what} is not a JPEG, PNG or TIFF picture") from None
     except Image.DecompressionBombError:
         raise file_error(file, f"this {what} has too many pixels; make it smaller") from None
+    except KeyError as error:
+        raise file_error(file, f"this {what} lacks the entry {str(error)[:80]}") from error
     except _BROKEN as error:
         reason = str(error).replace(f": '{file}'", "")[:200] or type(error).__name__
         raise file_error(file, f"cannot read this {what} ({reason})") from error

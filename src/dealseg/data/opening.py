@@ -1,7 +1,7 @@
 """`open_dataset`: tell the format of a data set and list it."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from dealseg.data.base import RgbdDataset
 from dealseg.data.bop import open_bop
@@ -56,25 +56,31 @@ def list_dataset(
     if not 0 <= min_visible <= 1:
         raise ConfigError(f"min_visible must be from 0 to 1, got {min_visible}")
     root = Path(path)
-    if not root.is_dir():
-        found = "a file" if root.exists() else "nothing"
-        raise file_error(root, f"expected the folder of a data set, found {found}")
-    if _tell_format(root, format) == "folder":
+    if tell_format(root, format) == "folder":
         return open_folder(root, split=split, depth_folder=depth_folder, complain=complain)
     return open_bop(
         root, split=split, depth_folder=depth_folder, min_visible=min_visible, complain=complain
     )
 
 
-def _tell_format(root: Path, format: Format) -> Literal["folder", "bop"]:  # noqa: A002
+def tell_format(root: Path, format: Format) -> Literal["folder", "bop"]:  # noqa: A002
+    """Return the format of a data set, by what is in its folder if it is to be told.
+
+    Raises:
+        DataError: if there is no such folder, or it is of neither format.
+        ConfigError: if the format is unknown.
+    """
+    if format not in get_args(Format):
+        raise ConfigError(f"format must be one of {', '.join(get_args(Format))}, got {format!r}")
+    if not root.is_dir():
+        found = "a file" if root.exists() else "nothing"
+        raise file_error(root, f"expected the folder of a data set, found {found}")
     if format == "folder" or (format == "auto" and (root / IMAGES).is_dir()):
         if not (root / IMAGES).is_dir():
             raise file_error(root, "expected a folder images/ in it")
         return "folder"
     if format == "bop" or (format == "auto" and find_scenes(root)):
         return "bop"
-    if format != "auto":
-        raise ConfigError(f"format must be auto, folder or bop, got {format!r}")
     raise file_error(
         root, "expected images/ (folder format) or scenes with scene_camera.json and rgb/ (bop)"
     )

@@ -12,7 +12,8 @@ SEARCH_DEPTH = 5
 """Folders between the path given and a scene: onboarding archives unpack to nested roots."""
 
 ONBOARDING = re.compile(r"obj_(\d{6})_(up|down)")
-_SPLIT = re.compile(r"(train|val|test|onboarding_static)(_\w+)?")
+_SENSORS = "pbr|real|synt|primesense|kinect|canon|realsense|vicon|photoneo|render_reconst"
+_SPLIT = re.compile(rf"(train|val|test)(_({_SENSORS}|all|bop\d+))?|onboarding_static")
 _IMAGE_FOLDERS = ("rgb", "gray")
 _PRUNED = {"rgb", "gray", "depth", "depth_estimate", "mask", "mask_visib", "models", "models_eval"}
 
@@ -68,17 +69,22 @@ def find_scenes(path: Path) -> list[Path]:
     Raises:
         DataError: if a folder cannot be listed.
     """
+    level, seen, found = [path], set[Path](), list[Path]()
     with reading(path, "folder"):
-        return sorted(_search(path, SEARCH_DEPTH))
+        for _ in range(SEARCH_DEPTH + 1):
+            new = {folder.resolve(): folder for folder in reversed(level)}  # links may lead back
+            fresh = [folder for real, folder in new.items() if real not in seen]
+            seen |= new.keys()
+            found += filter(_is_scene, fresh)
+            level = sorted(below for folder in fresh for below in _below(folder))
+    return sorted(found)
 
 
-def _search(folder: Path, levels: int) -> Iterator[Path]:
-    if _is_scene(folder):
-        yield folder
-    elif levels:
-        for below in folder.iterdir():
-            if below.name not in _PRUNED and not below.name.startswith(".") and below.is_dir():
-                yield from _search(below, levels - 1)
+def _below(folder: Path) -> Iterator[Path]:
+    if not _is_scene(folder):
+        for path in folder.iterdir():
+            if path.name not in _PRUNED and not path.name.startswith(".") and path.is_dir():
+                yield path
 
 
 def _is_scene(folder: Path) -> bool:
