@@ -1,15 +1,16 @@
 """The result of an evaluation: as data, as JSON, and as a table for a terminal."""
 
+import contextlib
 import dataclasses
 import json
 import math
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dealseg.errors import DataError
 from dealseg.evaluation.figures import Figures, TagFigures
 from dealseg.evaluation.sources import SourceInfo
 from dealseg.metrics.confusion import IGNORE
@@ -84,17 +85,18 @@ class EvaluationResult:
         """Write the JSON whole or not at all.
 
         Raises:
-            OSError: if the folder cannot be written to; an earlier file is left as it was.
+            DataError: if it cannot be written; an earlier file is left as it was.
         """
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        draft = path.with_name(f".{path.name}.{os.getpid()}")
         try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(self.to_json())
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+            path.parent.mkdir(parents=True, exist_ok=True)
+            draft.write_text(self.to_json(), encoding="utf-8")
+            draft.replace(path)
+        except OSError as error:
+            raise DataError(f"{path}: cannot write the result ({error.strerror})") from error
+        finally:
+            with contextlib.suppress(OSError):  # the error above says more than this one would
+                draft.unlink(missing_ok=True)
 
     def table(self) -> str:
         """Return the result as text for a terminal, in per cent."""

@@ -1,5 +1,6 @@
 """What can be evaluated: a folder of masks, a folder of CAM arrays, or scores made on the way."""
 
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -189,12 +190,9 @@ def _text(value: Any) -> str | None:
 
 def _read_cams(file: Path, classes: int) -> tuple[Float[Tensor, "k h w"], Tensor]:
     """Return the maps and their mask values, sorted by value so that ties fall as elsewhere."""
-    with reading(file, "CAM file"), np.load(file, allow_pickle=False) as arrays:
-        absent = {"cams", "classes"} - set(arrays.files)
-        if absent:
-            raise file_error(file, f"has no array {sorted(absent)[0]!r}; it has {arrays.files}")
-        cams, values = np.asarray(arrays["cams"]), np.asarray(arrays["classes"])
-    if cams.ndim != 3 or values.shape != cams.shape[:1] or cams.dtype.kind not in "fiu":
+    cams, values = _read_arrays(file)
+    fits = cams.ndim == 3 and values.shape == cams.shape[:1] and 0 not in cams.shape[1:]
+    if not fits or cams.dtype.kind not in "fiu":
         got = f"{cams.shape} of {cams.dtype} and {values.shape}"
         raise file_error(file, f"expected `cams` (k, h, w) and `classes` (k,), got {got}")
     if values.dtype.kind not in "iu" and values.size:
@@ -210,3 +208,18 @@ def _read_cams(file: Path, classes: int) -> tuple[Float[Tensor, "k h w"], Tensor
         raise file_error(file, "`cams` has values that are not finite")
     order = np.argsort(values)
     return torch.from_numpy(cams[order]), torch.from_numpy(values[order].astype(np.int64))
+
+
+def _read_arrays(file: Path) -> tuple[np.ndarray, np.ndarray]:
+    try:
+        with (
+            reading(file, "CAM file"),
+            file.open("rb") as stream,
+            np.load(stream, allow_pickle=False) as arrays,
+        ):
+            absent = sorted({"cams", "classes"} - set(arrays.files))
+            if absent:
+                raise file_error(file, f"has no array {absent[0]!r}; it has {arrays.files}")
+            return np.asarray(arrays["cams"]), np.asarray(arrays["classes"])
+    except zipfile.BadZipFile as error:
+        raise file_error(file, f"cannot read this CAM file ({error})") from error

@@ -71,7 +71,10 @@ def confusion_matrix(
     table = table.view(classes + 1, 256)[:classes]
     if table[:, classes:].any():
         found = int(table[:, classes:].any(dim=0).nonzero().max()) + classes
-        raise ValueError(f"predicted values must be 0 to {classes - 1}, got {found}")
+        raise ValueError(
+            f"predicted values must be 0 to {classes - 1} where the ground truth is known, "
+            f"got {found}"
+        )
     return table[:, :classes].contiguous()
 
 
