@@ -17,6 +17,11 @@ SPACES: tuple[DepthSpace, ...] = ("depth", "log", "inverse")
 KINDS: tuple[Kind, ...] = ("metric", "disparity", "relative")
 
 
+def at_least_float32(maps: Float[Tensor, "*s"]) -> Float[Tensor, "*s"]:
+    """Return half precision as float32: it cannot be resampled on CPU, and its steps are edges."""
+    return maps if maps.dtype == torch.float64 else maps.float()
+
+
 def measured(
     depth: Float[Tensor, "*b h w"],
     valid: Bool[Tensor, "*b h w"] | None = None,
@@ -96,14 +101,26 @@ def _resize(maps: Tensor, size: tuple[int, int], mode: str) -> Tensor:
 def unit_range(
     maps: Float[Tensor, "b 1 h w"], valid: Bool[Tensor, "b 1 h w"]
 ) -> Float[Tensor, "b 1 h w"]:
-    """Map each image's valid values to [0, 1]; a constant image, or an unmeasured one, gives 0."""
+    """Map each image's valid values to [0, 1]; a constant image, or an unmeasured one, gives 0.
+
+    Constant means up to rounding (see :func:`usable_span`).
+    """
     infinity = torch.full_like(maps, torch.inf)
     low = torch.where(valid, maps, infinity).amin(dim=(-2, -1), keepdim=True)
     high = torch.where(valid, maps, -infinity).amax(dim=(-2, -1), keepdim=True)
-    span = high - low
-    usable = valid & (span > 0)
-    scaled = (maps - low) / torch.where(span > 0, span, torch.ones_like(span))
-    return torch.where(usable, scaled, torch.zeros_like(scaled))
+    usable = usable_span(low, high)
+    scaled = (maps - low) / torch.where(usable, high - low, torch.ones_like(low))
+    return torch.where(valid & usable, scaled, torch.zeros_like(scaled))
+
+
+def usable_span(low: Float[Tensor, "*b"], high: Float[Tensor, "*b"]) -> Bool[Tensor, "*b"]:
+    """Return where a range is wider than what rounding makes of one number.
+
+    Resampling a constant map leaves differences of a few units in the last place; dividing by them
+    would turn rounding into edges over the whole map.
+    """
+    noise = 64 * torch.finfo(low.dtype).eps * torch.maximum(low.abs(), high.abs())
+    return (high - low > noise) & high.isfinite()
 
 
 def erode(valid: Bool[Tensor, "b 1 h w"], radius: int = 1) -> Bool[Tensor, "b 1 h w"]:

@@ -3,15 +3,12 @@
 from dealseg.losses.depth_edge_alignment import (
     Alignment,
     DepthEdgeAlignment,
-    DepthEdges,
     align_cams,
-    cam_edges,
     depth_edge_alignment,
-    depth_edges,
     edge_alignment,
     grid_size,
-    near_support,
 )
+from dealseg.losses.edge_maps import DepthEdges, cam_edges, depth_edges, near_support
 from dealseg.losses.edges import edge_activation, gate_zero, sobel_magnitude
 
 __all__ = [
