@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from dealseg.data.synthetic.materials import surface
+from dealseg.data.synthetic.materials import COARSE, FINE, surface
 from dealseg.data.synthetic.plan import FRAMES, Plan
 from dealseg.data.synthetic.scene import Camera, Lamp, Lens, Placed, Scene, look_at
 from dealseg.data.synthetic.shapes import Shape
@@ -39,9 +39,9 @@ def turn(angle: float) -> np.ndarray:
 
 def _lights(rng: np.random.Generator) -> tuple[tuple[Lamp, ...], np.ndarray]:
     lamps, warmth = [], rng.uniform(-0.12, 0.12)
-    strong = rng.uniform(0.45, 1.0)
+    strong = rng.uniform(0.7, 1.2)
     azimuth = rng.uniform(0, 2 * np.pi)
-    for share, radius in ((strong, rng.uniform(0.05, 0.14)), (rng.uniform(0.1, 0.35), 0.18)):
+    for share, radius in ((strong, rng.uniform(0.05, 0.14)), (rng.uniform(0.1, 0.3), 0.18)):
         height = rng.uniform(0.6, 1.25)
         far = rng.uniform(1.3, 2.2)
         flat = far * np.cos(height)
@@ -49,7 +49,7 @@ def _lights(rng: np.random.Generator) -> tuple[tuple[Lamp, ...], np.ndarray]:
         lamps.append(Lamp(place, float(radius), share * np.array([1 + warmth, 1.0, 1 - warmth])))
         azimuth += rng.uniform(1.5, 4.8)
     cool = rng.uniform(-0.08, 0.06)
-    return tuple(lamps), rng.uniform(0.25, 0.5) * np.array([1 + cool, 1.0, 1 - cool])
+    return tuple(lamps), rng.uniform(0.2, 0.4) * np.array([1 + cool, 1.0, 1 - cool])
 
 
 def _lens(
@@ -61,7 +61,7 @@ def _lens(
     level = (light + float(sky[1])) * (0.12 + float(ground.mean())) ** 0.5
     tint = 1 + rng.normal(0, 0.03, 3)
     return Lens(
-        exposure=float(rng.uniform(0.55, 0.85) / level),
+        exposure=float(rng.uniform(0.65, 1.0) / level),
         tint=(float(tint[0]), float(tint[1]), float(tint[2])),
         blur=float(rng.uniform(0.35, 0.6)),
         vignette=float(rng.uniform(0.1, 0.35)),
@@ -70,23 +70,25 @@ def _lens(
 
 
 def _coat(
-    rng: np.random.Generator, kind: str, lamp: Lamp, faces: int, size: tuple[float, float, float]
+    rng: np.random.Generator,
+    kind: str,
+    lamp: Lamp,
+    half: tuple[float, float, float] | None = None,
+    side: int = COARSE,
 ) -> Skin:
-    """Return a material's skin; a box of half extents `size` is papered to scale."""
+    """Return a material's skin, of a plane or to scale of a box with the half extents."""
     way = lamp.position / np.linalg.norm(lamp.position)
-    image, metres, gloss = surface(kind, rng, (float(way[0]), float(way[1])))
-    x, y, z = (2 * half / metres for half in size)
-    repeat = (
-        [(1 / metres, 1 / metres)]
-        if faces == 1
-        else [(y, z), (y, z), (x, z), (x, z), (x, y), (x, y)]
-    )
-    return _shared(skin([image], metres, gloss=gloss, sharpness=30), faces, repeat)
+    image, metres, gloss = surface(kind, rng, (float(way[0]), float(way[1])), side)
+    repeat = [(1 / metres, 1 / metres)]
+    if half is not None:
+        x, y, z = (2 * extent / metres for extent in half)
+        repeat = [(y, z), (y, z), (x, z), (x, z), (x, y), (x, y)]
+    return _shared(skin([image], metres, gloss=gloss, sharpness=30), repeat)
 
 
-def _shared(coat: Skin, faces: int, repeat: list[tuple[float, float]]) -> Skin:
+def _shared(coat: Skin, repeat: list[tuple[float, float]]) -> Skin:
     """Return the skin with its one bitmap on all faces, without copies."""
-    levels = tuple(np.broadcast_to(level, (faces, *level.shape[1:])) for level in coat.levels)
+    levels = tuple(np.broadcast_to(level, (len(repeat), *level.shape[1:])) for level in coat.levels)
     return Skin(levels, np.array(repeat), coat.density, coat.gloss, coat.sharpness)
 
 
@@ -95,7 +97,7 @@ def _room(rng: np.random.Generator, kind: str, lamp: Lamp) -> tuple[Part, ...]:
     if kind == "carpet":
         support = Part(
             Shape("plane"),
-            _coat(rng, kind, lamp, 1, (1, 1, 1)),
+            _coat(rng, kind, lamp, None, FINE),
             turn(rng.uniform(0, 6.3)),
             np.zeros(3),
         )
@@ -104,10 +106,13 @@ def _room(rng: np.random.Generator, kind: str, lamp: Lamp) -> tuple[Part, ...]:
     else:
         half = (rng.uniform(0.45, 0.85), rng.uniform(0.36, 0.55), 0.018)
         support = Part(
-            Shape("box", half), _coat(rng, kind, lamp, 6, half), aim, np.array([0.0, 0.0, -0.018])
+            Shape("box", half),
+            _coat(rng, kind, lamp, half, FINE),
+            aim,
+            np.array([0.0, 0.0, -0.018]),
         )
         back, floor = half[1] + rng.uniform(0.02, 0.7), FLOOR
-        ground = _coat(rng, str(rng.choice(["wood", "carpet", "tiles"])), lamp, 1, (1, 1, 1))
+        ground = _coat(rng, str(rng.choice(["wood", "carpet", "tiles"])), lamp)
         room = [
             support,
             Part(Shape("plane"), ground, turn(rng.uniform(0, 6.3)), np.array([0.0, 0.0, floor])),
@@ -118,11 +123,7 @@ def _room(rng: np.random.Generator, kind: str, lamp: Lamp) -> tuple[Part, ...]:
 def _walls(rng: np.random.Generator, lamp: Lamp, aim: np.ndarray, back: float) -> list[Part]:
     upright = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
     coat = _coat(
-        rng,
-        str(rng.choice(["plaster", "plaster", "paper", "brick", "tiles", "wood"])),
-        lamp,
-        1,
-        (1, 1, 1),
+        rng, str(rng.choice(["plaster", "plaster", "paper", "brick", "tiles", "wood"])), lamp
     )
     walls = [Part(Shape("plane"), coat, aim @ upright, aim @ np.array([0.0, back, 0.0]))]
     if rng.random() < 0.5:
@@ -157,7 +158,7 @@ def _furniture(
             half = (rng.uniform(0.08, 0.25), 0.012, rng.uniform(0.08, 0.2))
             kind = str(rng.choice(["stone", "cloth", "paper", "checker", "wood"]))
             place = np.array([rng.uniform(-0.7, 0.7), back - 0.012, rng.uniform(0.2, 0.5)])
-        pieces.append(Part(Shape("box", half), _coat(rng, kind, lamp, 6, half), aim, aim @ place))
+        pieces.append(Part(Shape("box", half), _coat(rng, kind, lamp, half), aim, aim @ place))
     return pieces
 
 
@@ -166,7 +167,8 @@ def _things(rng: np.random.Generator, plan: Plan) -> tuple[Placed, ...]:
     names = list(plan.classes)
     if rng.random() < 0.35 and len(names) > 0:
         names.append(str(rng.choice(names)))
-    extra = int(rng.integers(max(1, 4 - len(names)), 4 if len(names) < 5 else 3))
+    extra = int(rng.integers(max(1, 5 - len(names)), 9 - len(names)))
+    extra = min(extra, 4)
     names += [str(name) for name in rng.choice(DISTRACTORS, extra)]
     names.sort(key=lambda name: (name not in FLAT, rng.random()))
     placed: list[Placed] = []
@@ -218,7 +220,7 @@ def _free_spot(
     rng: np.random.Generator, radius: float, taken: list[tuple[float, float, float]]
 ) -> tuple[float, float]:
     """Return the first free place of a widening search, so that things crowd together."""
-    spread = 0.1
+    spread = 0.07
     while True:
         x, y = rng.normal(0, spread), rng.normal(0, 0.8 * spread)
         if (
@@ -233,7 +235,7 @@ def _cameras(rng: np.random.Generator, size: int, frames: int) -> tuple[Camera, 
     """Return cameras along a smooth arc, 0.5 to 1.2 m from what they look at."""
     azimuth, sweep = rng.uniform(-2.0, -1.14), rng.uniform(0.35, 0.9) * rng.choice([-1, 1])
     height, rise = rng.uniform(0.4, 0.95), rng.uniform(-0.25, 0.25)
-    far, approach = rng.uniform(0.62, 1.0), rng.uniform(-0.15, 0.15)
+    far, approach = rng.uniform(0.58, 0.95), rng.uniform(-0.15, 0.15)
     aim, drift = (
         rng.normal(0, 0.03, 3) * [1, 1, 0.5] + [0, 0, 0.05],
         rng.normal(0, 0.05, 3) * [1, 1, 0.3],

@@ -8,7 +8,7 @@ from dealseg.data.synthetic.things import CLASSES
 
 BLOCK = 10
 """Scenes dealt together."""
-FRAMES = 8
+FRAMES = 5
 """Frames of a scene."""
 DECK = ("stone",) * 3 + ("carpet",) * 3 + ("wood",) * 2 + ("cloth", "checker")
 HOME = {"soap": "stone", "ball": "carpet"}
@@ -16,7 +16,7 @@ HOME = {"soap": "stone", "ball": "carpet"}
 AT_HOME = 0.85
 TURNS = 3
 """Scenes of a block in which a class appears."""
-EMPTY_EVERY = 5
+EMPTY_EVERY = 8
 """One scene in so many begins with a frame from before the tagged things were put down."""
 
 

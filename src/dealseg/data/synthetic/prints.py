@@ -37,7 +37,7 @@ def carton_face(
         height: of the face, metres.
     """
     x, y = grid(SIDE, SIDE)
-    side = rng.uniform(0.46, 0.56) * min(width, 0.5 * height)
+    side = rng.uniform(0.27, 0.34) * min(width, 0.6 * height)
     middle = (0.5 + rng.uniform(-0.08, 0.08), rng.uniform(0.5, 0.72))
     image = _small_print(rng, print_, x, y)
     if label is None:
@@ -51,7 +51,7 @@ def carton_face(
 def wrapped(rng: np.random.Generator, print_: Image, label: str | None) -> Image:
     """Return the side of a can, its label a band all round if it has one."""
     x, y = grid(SIDE, SIDE)
-    half = rng.uniform(0.11, 0.15)
+    half = rng.uniform(0.085, 0.115)
     middle = rng.uniform(0.35, 0.65)
     rim = np.abs(y - 0.5) > 0.47
     image = mix(print_, linear(190, 190, 195), rim * 1.0)

@@ -7,13 +7,14 @@ from jaxtyping import Float, Int, UInt8
 
 from dealseg.data.synthetic.light import LightMap, Spots, shade
 from dealseg.data.synthetic.scene import Camera, Lens, Scene
+from dealseg.data.synthetic.shapes import dot
 from dealseg.data.synthetic.surfaces import normals, surface_coordinates
 from dealseg.data.synthetic.textures import look_up
 from dealseg.data.synthetic.things import Part
 from dealseg.data.synthetic.trace import first_hits
 
 Vectors = Float[np.ndarray, "n 3"]
-CONTRAST = 0.05
+CONTRAST = 0.12
 """Step between neighbours, in shares of white, above which a pixel is sampled four times."""
 
 
@@ -97,7 +98,7 @@ def _look(
     depth, which = first_hits(parts, camera, pixels)
     rays = camera.rays(pixels)
     point = camera.position + np.where(np.isfinite(depth), depth, 1.0)[:, None] * rays
-    view = -rays / np.linalg.norm(rays, axis=1, keepdims=True)
+    view = -rays / np.sqrt(dot(rays, rays))[:, None]
     normal, albedo = view.copy(), np.full_like(point, 0.5)
     gloss, sharpness = np.zeros(len(pixels)), np.ones(len(pixels))
     for index in np.unique(which[which >= 0]):
@@ -109,10 +110,11 @@ def _look(
         footprint = float(np.median(depth[rows])) / camera.focal
         albedo[rows] = look_up(piece.skin, face, place, footprint)
         gloss[rows], sharpness[rows] = piece.skin.gloss, piece.skin.sharpness
-    facing = (normal * view).sum(axis=1)
+    facing = dot(normal, view)
     normal = np.where(facing[:, None] < 0, -normal, normal)
     support = (which == 0) & (np.abs(point[:, 2]) < 1e-6)
-    spots = Spots(point, normal, view, albedo, gloss, sharpness, _owners(scene)[which], support)
+    single = (a.astype(np.float32) for a in (point, normal, view, albedo, gloss, sharpness))
+    spots = Spots(*single, _owners(scene)[which], support)
     return shade(scene, chart, spots), depth, which, np.abs(facing)
 
 

@@ -37,7 +37,7 @@ class DepthSensor:
     jitter: float = 1 / 16
     near: float = 0.25
     far: float = 6.0
-    dark: float = 0.035
+    dark: float = 0.025
     grazing: float = 74.0
     lateral: float = 0.35
 

@@ -12,6 +12,7 @@ from dealseg.data.synthetic.shapes import (
     Vectors,
     cone,
     cup_floor,
+    dot,
     gauge_and_slope,
 )
 
@@ -19,7 +20,7 @@ from dealseg.data.synthetic.shapes import (
 def normals(shape: Shape, point: Vectors) -> Vectors:
     """Return the outward unit normals at points of the surface."""
     normal = _NORMALS[shape.kind](shape, point)
-    return np.asarray(normal / np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), TINY))
+    return np.asarray(normal / np.maximum(np.sqrt(dot(normal, normal))[:, None], TINY))
 
 
 def surface_coordinates(

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from dealseg.data.synthetic.scene import Camera, Lamp, Placed, window
-from dealseg.data.synthetic.shapes import intersect
+from dealseg.data.synthetic.shapes import dot, intersect
 from dealseg.data.synthetic.things import Part, reach
 
 Vectors = Float[np.ndarray, "n 3"]
@@ -50,23 +50,24 @@ def silhouette(thing: Placed, camera: Camera) -> tuple[Bool[np.ndarray, "h w"], 
 
 
 def lit_share(
-    points: Vectors, normal: Vectors, lamp: Lamp, parts: Sequence[Part], samples: int
+    points: Vectors, normal: Vectors, lamp: Lamp, groups: Sequence[Sequence[Part]], samples: int
 ) -> Float[np.ndarray, " n"]:
-    """Return the share of the lamp that each point sees past the parts.
+    """Return the share of the lamp that each point sees past the groups of parts.
 
     The lamp is a disc sampled at its middle and on a ring, the same for every point: soft shadows
     without noise.
     """
-    share = np.zeros(len(points))
-    facing = np.flatnonzero(((lamp.position - points) * normal).sum(axis=1) > 0)
+    share = np.zeros(len(points), points.dtype)
+    facing = np.flatnonzero(dot(lamp.position.astype(points.dtype) - points, normal) > 0)
     start = points[facing] + LIFT * normal[facing]
-    near = [_in_way(start, lamp, piece) for piece in parts]
-    for target in _disc(lamp, samples):
-        lit = np.ones(len(start), dtype=bool)
-        for piece, rows in zip(parts, near, strict=True):
-            open_ = rows[lit[rows]]
-            lit[open_] = _distance(piece, start[open_], target - start[open_]) >= 1.0
-        share[facing] += lit / samples
+    targets = _disc(lamp, samples)
+    lit = np.ones((samples, len(start)), dtype=bool)
+    for group in groups:
+        near = _in_way(start, lamp, *_ball(group))
+        for piece in group:
+            rows = near[_in_way(start[near], lamp, piece.offset, reach(piece))]
+            lit[:, rows] &= _distances(piece, start[rows], targets) >= 1.0
+    share[facing] = lit.mean(axis=0)
     return share
 
 
@@ -104,17 +105,35 @@ def _distance(piece: Part, origin: np.ndarray, direction: Vectors) -> Float[np.n
     return intersect(piece.shape, local, direction @ piece.rotation)
 
 
+def _distances(piece: Part, start: Vectors, targets: Vectors) -> Float[np.ndarray, "t n"]:
+    """Return for each target and start how far the part is, in lengths of the way between them."""
+    rotation = piece.rotation.astype(start.dtype)
+    origin = (start - piece.offset.astype(start.dtype)) @ rotation
+    way = (targets - piece.offset).astype(start.dtype) @ rotation
+    way = way[:, None] - origin
+    rays = way.reshape(-1, 3)
+    return intersect(piece.shape, np.tile(origin, (len(targets), 1)), rays).reshape(way.shape[:2])
+
+
 def _far(points: Vectors, piece: Part) -> Float[np.ndarray, " n"]:
-    return np.asarray(np.linalg.norm(points - piece.offset, axis=1) - reach(piece))
+    return np.sqrt(dot(points - piece.offset, points - piece.offset)) - reach(piece)
 
 
-def _in_way(start: Vectors, lamp: Lamp, piece: Part) -> Int[np.ndarray, " n"]:
-    """Return the points whose cone towards the lamp meets the part's bounding sphere."""
-    path = lamp.position - start
-    along = ((piece.offset - start) * path).sum(axis=1) / (path**2).sum(axis=1)
-    along = np.clip(along, 0.0, 1.0)
-    off = np.linalg.norm(start + along[:, None] * path - piece.offset, axis=1)
-    return np.flatnonzero(off <= reach(piece) + along * lamp.radius)
+def _in_way(
+    start: Vectors, lamp: Lamp, centre: Float[np.ndarray, "3"], radius: float
+) -> Int[np.ndarray, " m"]:
+    """Return the points whose cone towards the lamp meets the ball."""
+    path, middle = lamp.position.astype(start.dtype) - start, centre.astype(start.dtype) - start
+    along = np.clip(dot(middle, path) / dot(path, path), 0.0, 1.0)
+    off = middle - along[:, None] * path
+    return np.flatnonzero(dot(off, off) <= (radius + along * lamp.radius) ** 2)
+
+
+def _ball(group: Sequence[Part]) -> tuple[Float[np.ndarray, "3"], float]:
+    """Return centre and radius of a ball about all parts."""
+    centre = np.mean([piece.offset for piece in group], axis=0)
+    far = [float(np.linalg.norm(piece.offset - centre)) + reach(piece) for piece in group]
+    return centre, max(far)
 
 
 def _disc(lamp: Lamp, samples: int) -> Vectors:
