@@ -75,7 +75,8 @@ def _to_unit(strength: Tensor, gain: float, divide: bool) -> Tensor:
     """Bring Sobel strengths to [0, 1]."""
     if divide:
         peak = strength.amax(dim=(-2, -1), keepdim=True)
-        return strength / torch.where(peak > 0, peak, torch.ones_like(peak))
+        noise = 64 * torch.finfo(peak.dtype).eps  # what rounding leaves of a flat map in [0, 1]
+        return strength / torch.where(peak > noise, peak, torch.ones_like(peak))
     return (gain * strength).clamp(max=1)
 
 
