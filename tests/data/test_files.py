@@ -1,3 +1,4 @@
+import pickle
 import struct
 import warnings
 import zlib
@@ -203,8 +204,9 @@ def test_a_16_bit_grey_picture_keeps_its_upper_byte(tmp_path):
     assert torch.equal(image[0], image[2])
 
 
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
 @pytest.mark.parametrize("turn", range(1, 9))
-def test_an_exif_orientation_is_applied_to_pixels_and_size(tmp_path, turn):
+def test_an_exif_orientation_is_applied_to_pixels_and_size(tmp_path, turn, suffix):
     upright = np.zeros((16, 32, 3), np.uint8)
     upright[:8, :16] = 255  # white at the upper left
     stored = {  # by the EXIF table: which corner row 0 and column 0 of the stored picture show
@@ -219,7 +221,7 @@ def test_an_exif_orientation_is_applied_to_pixels_and_size(tmp_path, turn):
     }[turn]
     exif = Image.Exif()
     exif[0x0112] = turn
-    file = save(tmp_path / "a.png", np.ascontiguousarray(stored), exif=exif)
+    file = save(tmp_path / f"a{suffix}", np.ascontiguousarray(stored), exif=exif)
     assert image_size(file) == (16, 32)
     assert torch.equal(read_image(file), torch.from_numpy(upright).permute(2, 0, 1))
 
@@ -297,3 +299,10 @@ def test_depth_of_another_aspect_is_refused_and_of_another_size_is_not(tmp_path,
             dataset.depth(0)
     else:
         assert dataset.depth(0)[0].shape == (1, *size)
+
+
+def test_an_error_survives_the_way_out_of_a_worker_process(tmp_path):
+    with pytest.raises(DataError) as caught:
+        read_image(tmp_path / "a.png")
+    copy = pickle.loads(pickle.dumps(caught.value))
+    assert (str(copy), copy.file) == (str(caught.value), tmp_path / "a.png")

@@ -1,9 +1,14 @@
+import re
+import textwrap
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from make_folder import SIZE, YAML, save, scene, write_folder, write_images
 
 from dealseg.data import DepthInfo, RgbdDataset, open_dataset
+from dealseg.data.description import read_description
 from dealseg.errors import ConfigError, DataError
 
 
@@ -230,3 +235,15 @@ def test_opening_reads_and_changes_nothing_else(root):
     for index in range(len(dataset)):
         dataset.image(index), dataset.depth(index), dataset.mask(index)
     assert {file: file.stat().st_mtime_ns for file in root.rglob("*")} == before
+
+
+def test_the_descriptions_in_the_document_are_valid(tmp_path):
+    text = (Path(__file__).parents[2] / "docs/data.md").read_text()
+    blocks = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    inline = [f"depth: {found}" for found in re.findall(r"`(\{.*?\})`", text)]
+    assert len(blocks) == 2
+    assert len(inline) == 3
+    for yaml in (*map(textwrap.dedent, blocks), *inline):
+        (tmp_path / "dataset.yaml").write_text(yaml)
+        description = read_description(tmp_path)
+        assert description.classes or description.depth

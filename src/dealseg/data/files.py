@@ -157,15 +157,17 @@ def _walk(folder: Path, suffixes: Sequence[str]) -> Iterator[Path]:
 
 
 def image_size(file: Path) -> tuple[int, int]:
-    """Return height and width, upright, of a picture, from its header.
+    """Return height and width, upright, of a picture: of JPEG and PNG from the header.
 
     Raises:
         DataError: if it is not a picture.
     """
     with reading(file, "image"), Image.open(file, formats=_FORMATS) as image:
+        if image.format == "TIFF":  # releases of Pillow differ in when they turn these
+            width, height = ImageOps.exif_transpose(image).size
+            return height, width
         turned = image.getexif().get(ExifTags.Base.Orientation, 1) in {5, 6, 7, 8}
-        width, height = image.size
-        return (width, height) if turned else (height, width)
+        return image.size if turned else (image.height, image.width)
 
 
 def read_image(file: Path) -> UInt8[Tensor, "3 h w"]:
