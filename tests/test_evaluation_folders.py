@@ -182,6 +182,14 @@ def test_cams_of_images_without_tags_keep_all_their_maps(tmp_path, dataset):
     assert result.curve == expected.curve
 
 
+def test_each_map_of_a_file_takes_the_tag_of_its_own_class(tmp_path, dataset):
+    write_cams(tmp_path, dataset)
+    np.savez(tmp_path / "a.npz", cams=np.ones((2, 5, 7), np.float32), classes=[3, 1])
+    dataset.tag_rows = [torch.tensor([0.0, 0.0, 1.0])] * 3
+    image = CamFolder(tmp_path).prediction("a", SIZE, dataset, 0)
+    assert threshold_mask(image.winner, image.score, 0.5).unique().tolist() == [3]
+
+
 def test_normalised_cams_are_taken_as_they_are(tmp_path, dataset):
     half = np.full((1, *SIZE), 0.5, np.float32)
     for name in dataset.names:

@@ -41,7 +41,7 @@ def test_bands_equal_the_loops_over_pixels(ratio, ignored):
 
 
 @pytest.mark.parametrize("ignored", [0.0, 0.1, 0.6])
-@pytest.mark.parametrize("tolerance", [0.0, 0.03, 0.1])
+@pytest.mark.parametrize("tolerance", [0.0, 0.03, 0.1, 0.9])
 def test_contours_equal_the_loops_over_pixels(tolerance, ignored):
     for seed in range(2):
         prediction, truth = blobs(seed, ignored=ignored)
