@@ -27,12 +27,15 @@ def test_sweep_equals_the_loop_over_thresholds_count_for_count(seed):
     assert swept.tolist() == oracle.sweep(winner, score, truth, 4)
 
 
-def test_scores_equal_to_a_threshold_or_one_float_beside_it_fall_as_in_the_loop():
-    exact = torch.tensor(THRESHOLDS)
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_scores_equal_to_a_threshold_or_one_float_beside_it_fall_as_in_the_loop(device):
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    exact = torch.tensor(THRESHOLDS, device=device)
     down, up = torch.nextafter(exact, exact - 1), torch.nextafter(exact, exact + 1)
     score = torch.stack([exact, down, up]).clamp(0, 1)
     winner = torch.ones_like(score, dtype=torch.uint8)
-    truth = (torch.arange(score.numel()) % 2).view_as(score).to(torch.uint8)
+    truth = (torch.arange(score.numel()) % 2).view_as(score).to(device, torch.uint8)
     swept = sweep_confusions(score_histogram(winner, score, truth, 2))
     for step, threshold in enumerate(THRESHOLDS):
         mask = threshold_mask(winner, score, threshold)

@@ -37,7 +37,8 @@ def score_histogram(
     """
     _check_winner_and_score(winner, score, classes)
     nearest = (score * STEPS).round_()
-    above = score > nearest / STEPS
+    steps = nearest.new_tensor(STEPS)  # CUDA multiplies by the rounded reciprocal of a plain number
+    above = score > nearest / steps
     index = truth_rows(truth, classes).to(torch.int32).mul_(classes).add_(winner.to(torch.int32))
     index.mul_(_BINS).add_(nearest.to(torch.int32)).add_(above.to(torch.int32))
     table = torch.bincount(index.flatten(), minlength=(classes + 1) * classes * _BINS)
