@@ -190,6 +190,12 @@ def test_a_weakness_names_its_file(root):
     assert files["untagged"] == str(root / "images/e.png")
 
 
+def test_depth_maps_of_another_size_are_counted_whether_they_fit_or_not(root):
+    save(root / "depth/a.png", millimetres(scene()[1])[::2, ::2])
+    save(root / "depth/b.png", GREY[:, :24])
+    assert check_dataset(root).size_mismatches == 2
+
+
 def test_classes_in_every_or_no_image_are_named(root):
     (root / "dataset.yaml").write_text("classes: [cup, plate, fork]")
     (root / "tags.csv").write_text("name,tags\na,cup\nb,cup;plate\nc,cup\nd,cup\n")

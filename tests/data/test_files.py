@@ -55,7 +55,9 @@ def test_16_bit_tiff_of_either_byte_order_gives_the_same_numbers(tmp_path, order
     directory = struct.pack(order + "H", len(tags)) + entries + struct.pack(order + "I", 0)
     pixels = WIDE.astype(f"{order}u2").tobytes()
     (tmp_path / "d.tif").write_bytes(mark + struct.pack(order + "I", 24) + pixels + directory)
-    assert read_depth(tmp_path / "d.tif").tolist() == WIDE.tolist()
+    raw = read_depth(tmp_path / "d.tif")
+    assert raw.tolist() == WIDE.tolist()
+    assert raw.dtype.isnative  # torch takes no other
 
 
 @pytest.mark.parametrize("suffix", [".tif", ".npy"])
