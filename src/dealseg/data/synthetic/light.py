@@ -114,7 +114,7 @@ def _ambient(scene: Scene, spots: Spots, sky: Reals, chart: LightMap) -> Vectors
     below = 0.35 + 0.65 * _read(chart.sky, foot)[:, None]
     height = np.maximum(spots.point[:, 2], 0.0)[:, None]
     reflected = (0.35 + 0.65 * np.exp(-height / 0.15)) * (1.0 - 0.85 * np.exp(-height / 0.012))
-    bounce = scene.ground * (scene.sky + 0.5 * sum(lamp.colour for lamp in scene.lamps)) * below
+    bounce = scene.ground * (scene.sky + 0.35 * sum(lamp.colour for lamp in scene.lamps)) * below
     return np.asarray(upward * scene.sky * sky[:, None] + (1 - upward) * bounce * reflected)
 
 

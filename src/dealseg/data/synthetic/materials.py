@@ -64,8 +64,8 @@ def _stone(rng: np.random.Generator, _: Light, side: int) -> tuple[Image, float,
 
 def _cloth(rng: np.random.Generator, light: Light, side: int) -> tuple[Image, float, float]:
     x, y = grid(side, side)
-    base = hsv(rng.random(), rng.uniform(0.1, 0.6), rng.uniform(0.45, 0.9))
-    thread = hsv(rng.random(), rng.uniform(0.1, 0.7), rng.uniform(0.3, 0.9))
+    base = hsv(rng.random(), rng.uniform(0.05, 0.4), rng.uniform(0.45, 0.9))
+    thread = hsv(rng.random(), rng.uniform(0.1, 0.5), rng.uniform(0.3, 0.9))
     image = np.broadcast_to(base, (side, side, 3))
     stripes = int(rng.integers(3, 9))
     for along, width in (
@@ -93,8 +93,8 @@ def _checker(rng: np.random.Generator, light: Light, side: int) -> tuple[Image, 
 def _carpet(rng: np.random.Generator, light: Light, side: int) -> tuple[Image, float, float]:
     pile = noise(rng, side, roughness=0.25)
     tufts = noise(rng, side, roughness=1.1)
-    base = hsv(rng.random(), rng.uniform(0.15, 0.6), rng.uniform(0.3, 0.75))
-    other = hsv(rng.random(), rng.uniform(0.15, 0.6), rng.uniform(0.25, 0.75))
+    base = hsv(rng.random(), rng.uniform(0.08, 0.42), rng.uniform(0.3, 0.75))
+    other = hsv(rng.random(), rng.uniform(0.08, 0.42), rng.uniform(0.25, 0.75))
     x, y = grid(side, side)
     motif = np.sin(2 * np.pi * 3 * x) * np.sin(2 * np.pi * 3 * y) + 0.25 * tufts
     image = mix(base, other, (motif > rng.uniform(0.2, 0.6)) * rng.uniform(0.0, 0.8))

@@ -55,6 +55,6 @@ def _scenes_of(
         return sorted(
             range(BLOCK), key=lambda i: (len(hands[i]) + rng.integers(0, 2), rng.random())
         )[:TURNS]
-    home = [i for i in rng.permutation(BLOCK) if surfaces[i] == HOME[name]]
-    away = [i for i in rng.permutation(BLOCK) if surfaces[i] != HOME[name]]
+    home = [i for i in rng.permutation(BLOCK).tolist() if surfaces[i] == HOME[name]]
+    away = [i for i in rng.permutation(BLOCK).tolist() if surfaces[i] != HOME[name]]
     return [home.pop() if rng.random() < AT_HOME else away.pop() for _ in range(TURNS)]

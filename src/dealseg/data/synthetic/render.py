@@ -99,27 +99,45 @@ def _look(
     rays = camera.rays(pixels)
     point = camera.position + np.where(np.isfinite(depth), depth, 1.0)[:, None] * rays
     view = -rays / np.sqrt(dot(rays, rays))[:, None]
-    normal, albedo = view.copy(), np.full_like(point, 0.5)
-    gloss, sharpness = np.zeros(len(pixels)), np.ones(len(pixels))
+    normal, paint, gloss = _surfaces(parts, which, point, depth, camera.focal)
+    normal = np.where((which < 0)[:, None], view, normal)
+    facing = dot(normal, view)
+    spots = Spots(
+        point=point.astype(np.float32),
+        normal=np.where(facing[:, None] < 0, -normal, normal).astype(np.float32),
+        view=view.astype(np.float32),
+        albedo=paint,
+        gloss=gloss[:, 0],
+        sharpness=gloss[:, 1],
+        owner=_owners(scene)[which],
+        support=(which == 0) & (np.abs(point[:, 2]) < 1e-6),
+    )
+    return shade(scene, chart, spots), depth, which, np.abs(facing)
+
+
+def _surfaces(
+    parts: list[Part],
+    which: Int[np.ndarray, " n"],
+    point: Vectors,
+    depth: Float[np.ndarray, " n"],
+    focal: float,
+) -> tuple[Vectors, Vectors, Float[np.ndarray, "n 2"]]:
+    """Return normal, reflectance, and gloss with sharpness of the parts' points."""
+    normal, paint = np.zeros_like(point), np.full(point.shape, 0.5, np.float32)
+    gloss = np.zeros((len(point), 2), np.float32)
     for index in np.unique(which[which >= 0]):
         piece, rows = parts[index], np.flatnonzero(which == index)
         local = (point[rows] - piece.offset) @ piece.rotation
         own = normals(piece.shape, local)
-        face, place = surface_coordinates(piece.shape, local, own)
         normal[rows] = own @ piece.rotation.T
-        footprint = float(np.median(depth[rows])) / camera.focal
-        albedo[rows] = look_up(piece.skin, face, place, footprint)
-        gloss[rows], sharpness[rows] = piece.skin.gloss, piece.skin.sharpness
-    facing = dot(normal, view)
-    normal = np.where(facing[:, None] < 0, -normal, normal)
-    support = (which == 0) & (np.abs(point[:, 2]) < 1e-6)
-    single = (a.astype(np.float32) for a in (point, normal, view, albedo, gloss, sharpness))
-    spots = Spots(*single, _owners(scene)[which], support)
-    return shade(scene, chart, spots), depth, which, np.abs(facing)
+        face, place = surface_coordinates(piece.shape, local, own)
+        paint[rows] = look_up(piece.skin, face, place, float(np.median(depth[rows])) / focal)
+        gloss[rows] = piece.skin.gloss, piece.skin.sharpness
+    return normal, paint, gloss
 
 
 def _edges(light: Float[np.ndarray, "h w 3"], which: Int[np.ndarray, "h w"]) -> np.ndarray:
-    tone = np.minimum(luminance(light), 1.5) ** (1 / 2.2)
+    tone = np.clip(luminance(light), 0.0, 1.5) ** (1 / 2.2)
     found = np.zeros(tone.shape, dtype=bool)
     for axis in (0, 1):
         step = (np.abs(np.diff(tone, axis=axis)) > CONTRAST) | (np.diff(which, axis=axis) != 0)

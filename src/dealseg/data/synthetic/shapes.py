@@ -14,7 +14,7 @@ Reals = Float[np.ndarray, " n"]
 
 TINY = 1e-12
 NEWTON_STEPS = 24
-MARCH_STEPS = 40
+MARCH_STEPS = 120
 
 
 @dataclass(frozen=True)
@@ -223,7 +223,7 @@ def _handle(shape: Shape, o: Vectors, d: Vectors) -> Reals:
     t = np.maximum(near[live], 0.0)
     for _ in range(MARCH_STEPS):
         step = _handle_distance(shape, o[live] + t[:, None] * d[live])
-        done = step < 1e-5
+        done = step < 2e-6
         out[live[done]] = t[done]
         t = t + step / length[live]
         keep = ~done & (t <= far[live])

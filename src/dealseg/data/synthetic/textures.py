@@ -49,7 +49,7 @@ def skin(
         gloss: see `Skin`.
         sharpness: see `Skin`.
     """
-    levels = [np.stack(faces).astype(np.float32)]
+    levels = [np.clip(np.stack(faces), 0.01, 1.0).astype(np.float32)]
     while min(levels[-1].shape[1:3]) > 8 and len(levels) < 6:
         levels.append(_halved(levels[-1]))
     times = np.array(repeat or [(1.0, 1.0)] * len(faces))

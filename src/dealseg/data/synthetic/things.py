@@ -150,14 +150,14 @@ def _cup(name: str, rng: np.random.Generator, handle: bool) -> Thing:
     glaze = prints.plain(rng, hsv(rng.random(), rng.uniform(0.0, 0.3), rng.uniform(0.75, 0.95)))
     outside = prints.body(rng)
     coat = skin([outside, glaze, glaze], h, gloss=rng.uniform(0.1, 0.25), sharpness=70)
-    pieces = [part(Shape("cup", (r, r, h / 2), (rng.uniform(0.95, 1.2), 0.9)), coat, z=h / 2)]
+    pieces = [part(Shape("cup", (r, r, h / 2), (rng.uniform(0.97, 1.1), 0.9)), coat, z=h / 2)]
     if handle:
         band = skin(
             [prints.plain(rng, outside[40:60].mean(axis=(0, 1)))], h, gloss=0.2, sharpness=70
         )
         tube, ring = 0.007, 0.031
         pieces.append(
-            part(Shape("handle", (ring, tube, ring), (tube, 1)), band, x=r * 0.98, z=h * 0.52)
+            part(Shape("handle", (ring, tube, ring), (tube, 1)), band, x=r * 0.985, z=h * 0.52)
         )
     return Thing(name, tuple(pieces), r * 1.2 + 0.03 * handle, h)
 

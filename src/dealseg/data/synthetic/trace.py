@@ -105,7 +105,9 @@ def _distance(piece: Part, origin: np.ndarray, direction: Vectors) -> Float[np.n
     return intersect(piece.shape, local, direction @ piece.rotation)
 
 
-def _distances(piece: Part, start: Vectors, targets: Vectors) -> Float[np.ndarray, "t n"]:
+def _distances(
+    piece: Part, start: Vectors, targets: Float[np.ndarray, "t 3"]
+) -> Float[np.ndarray, "t n"]:
     """Return for each target and start how far the part is, in lengths of the way between them."""
     rotation = piece.rotation.astype(start.dtype)
     origin = (start - piece.offset.astype(start.dtype)) @ rotation
@@ -116,7 +118,8 @@ def _distances(piece: Part, start: Vectors, targets: Vectors) -> Float[np.ndarra
 
 
 def _far(points: Vectors, piece: Part) -> Float[np.ndarray, " n"]:
-    return np.sqrt(dot(points - piece.offset, points - piece.offset)) - reach(piece)
+    away = points - piece.offset
+    return np.asarray(np.sqrt(dot(away, away)) - reach(piece))
 
 
 def _in_way(
