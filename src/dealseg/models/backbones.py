@@ -1,6 +1,8 @@
 """timm backbones as a chain of stages: leading ones can be frozen and their output cached."""
 
 from collections.abc import Callable
+from difflib import get_close_matches
+from typing import Any
 
 import timm
 import torch
@@ -20,26 +22,32 @@ def build_backbone(name: str, output_stride: int) -> nn.Module:
         ConfigError: if timm knows no such model.
     """
     if not timm.is_model(name):
-        near = (
-            ", ".join(timm.list_models(f"*{name.split('_', maxsplit=1)[0]}*")[:4]) or "see timm.list_models()"
-        )
-        raise ConfigError(f"model.backbone: timm knows no {name!r}; near it: {near}")
+        near = ", ".join(get_close_matches(name, timm.list_models(), 4)) or "timm.list_models()"
+        raise ConfigError(f"model.backbone: timm knows no {name!r}; see {near}")
     for options in (
         {"dynamic_img_size": True, "dynamic_img_pad": True},
         {"output_stride": output_stride},
         {"strict_img_size": False},
         {},
     ):
-        try:
-            return timm.create_model(
-                name, pretrained=False, num_classes=0, global_pool="", **options
-            )
-        except (TypeError, NotImplementedError, RuntimeError, AssertionError, ValueError):
-            continue
+        net = _try_build(name, options)
+        if net is not None:
+            return net
     raise ConfigError(f"model.backbone: {name!r} cannot be built without its classifier")
 
 
-def stages(backbone: nn.Module) -> list[Stage]:
+def _try_build(name: str, options: dict[str, Any]) -> nn.Module | None:
+    """Build without classifier, or return None where this family does not know the options."""
+    try:
+        net: nn.Module = timm.create_model(
+            name, pretrained=False, num_classes=0, global_pool="", **options
+        )
+    except (TypeError, NotImplementedError, RuntimeError, AssertionError, ValueError):
+        return None
+    return net
+
+
+def stages(backbone: Any) -> list[Stage]:
     """Return functions whose composition is the backbone's `forward_features`.
 
     Known families: EfficientNet and MobileNet, ResNet, ConvNeXt, plain ViT. Any other backbone is a
@@ -76,7 +84,7 @@ def _has(backbone: nn.Module, *names: str) -> bool:
     return all(hasattr(backbone, name) for name in names)
 
 
-def _efficientnet(net: nn.Module) -> list[Stage]:
+def _efficientnet(net: Any) -> list[Stage]:
     if not _has(net, "conv_stem", "bn1", "blocks", "conv_head", "bn2"):
         return []
     first, *others = net.blocks
@@ -84,21 +92,21 @@ def _efficientnet(net: nn.Module) -> list[Stage]:
     return [_Chain(net.conv_stem, net.bn1, first), *others[:-1], _Chain(others[-1], *last.parts)]
 
 
-def _resnet(net: nn.Module) -> list[Stage]:
+def _resnet(net: Any) -> list[Stage]:
     if not _has(net, "conv1", "bn1", "act1", "maxpool", "layer1", "layer4"):
         return []
     stem = _Chain(net.conv1, net.bn1, net.act1, net.maxpool)
     return [stem, net.layer1, net.layer2, net.layer3, net.layer4]
 
 
-def _convnext(net: nn.Module) -> list[Stage]:
+def _convnext(net: Any) -> list[Stage]:
     if not _has(net, "stem", "stages", "norm_pre"):
         return []
     *others, last = net.stages
     return [net.stem, *others, _Chain(last, net.norm_pre)]
 
 
-def _vit(net: nn.Module) -> list[Stage]:
+def _vit(net: Any) -> list[Stage]:
     if not _has(net, "patch_embed", "_pos_embed", "norm_pre", "blocks", "norm"):
         return []
     embed = _Chain(net.patch_embed, net._pos_embed, net.patch_drop, net.norm_pre)
@@ -106,17 +114,17 @@ def _vit(net: nn.Module) -> list[Stage]:
     return [embed, *others, _Chain(last, net.norm)]
 
 
-def feature_map(backbone: nn.Module, features: Tensor, grid: tuple[int, int] | None) -> Tensor:
+def feature_map(backbone: Any, features: Tensor, grid: tuple[int, int] | None) -> Tensor:
     """Return features as (b, c, h, w): patch tokens on `grid`, without the prefix tokens."""
     if features.ndim == 4:
         channels_last = getattr(backbone, "output_fmt", "NCHW") == "NHWC"
         return features.permute(0, 3, 1, 2) if channels_last else features
     patches = features[:, getattr(backbone, "num_prefix_tokens", 1) :]
     rows, columns = grid or _square(patches.shape[1])
-    return patches.transpose(1, 2).unflatten(2, (rows, columns))
+    return patches.transpose(1, 2).reshape(len(patches), -1, rows, columns)
 
 
-def token_grid(backbone: nn.Module, height: int, width: int) -> tuple[int, int] | None:
+def token_grid(backbone: Any, height: int, width: int) -> tuple[int, int] | None:
     """Return rows and columns of a ViT's patches, counting padded ones; None for a CNN."""
     embed = getattr(backbone, "patch_embed", None)
     if embed is None or not hasattr(embed, "patch_size"):
@@ -130,7 +138,7 @@ def _square(count: int) -> tuple[int, int]:
     return side, count // side
 
 
-def channels(backbone: nn.Module) -> int:
+def channels(backbone: Any) -> int:
     """Return the number of feature channels (some networks widen after `num_features`)."""
     with torch.no_grad():
         was = backbone.training

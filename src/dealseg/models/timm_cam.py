@@ -27,6 +27,9 @@ class TimmCam(CamModel):
         generator: draws the classifier's first weights.
     """
 
+    mean: Tensor
+    std: Tensor
+
     label_cam = "cam"
     deal_cam = "cam"
 
@@ -50,9 +53,7 @@ class TimmCam(CamModel):
         self.frozen_stages = frozen_stages
         for module in backbones.stage_modules(self.backbone, frozen_stages):
             module.requires_grad_(False)
-        self.classifier = nn.Conv2d(backbones.channels(self.backbone), classes, 1)
-        nn.init.normal_(self.classifier.weight, std=0.01, generator=generator)
-        nn.init.zeros_(self.classifier.bias)
+        self.classifier = _classifier(backbones.channels(self.backbone), classes, generator)
         self._set_normalisation()
         self._grid: tuple[int, int] | None = None
 
@@ -93,3 +94,12 @@ class TimmCam(CamModel):
     def head_parameters(self) -> list[nn.Parameter]:
         """Return the classifier's parameters."""
         return list(self.classifier.parameters())
+
+
+def _classifier(channels: int, classes: int, generator: torch.Generator | None) -> nn.Conv2d:
+    """Return a 1x1 convolution with small weights and no opinion (bias 0) at the start."""
+    layer = nn.Conv2d(channels, classes, 1)
+    with torch.no_grad():
+        layer.weight.normal_(0.0, 0.01, generator=generator)
+        layer.bias.zero_()  # type: ignore[union-attr]
+    return layer
