@@ -270,6 +270,26 @@ def test_constant_cams_are_flat_whatever_rounding_does(level, options, dtype):
     assert gradient(cams, depth, tags, valid, **options).isfinite().all()
 
 
+@pytest.mark.parametrize("scale", ["max", "minmax", "sigmoid"])
+@pytest.mark.parametrize("level", [0.37, 0.7, 3.3])
+def test_rounding_of_a_constant_cam_is_not_divided_up_to_an_edge(scale, level):
+    maps = torch.full((1, 1, 100, 130), level)
+    edges = cam_edges(maps, size=(48, 64), scale=scale, divide=True)
+    assert edges.max() < 1e-4
+
+
+@pytest.mark.parametrize("divide", [False, True])
+def test_invalid_cells_have_strength_zero_and_set_no_maximum(divide):
+    depth = square((30, 30), 4, 4, 8, 1.0, 1.1)
+    depth[..., 20:26, 20:26] = 0.1
+    valid = torch.ones(1, 1, 30, 30, dtype=torch.bool)
+    valid[..., 19:21, :] = valid[..., 25:27, :] = False
+    valid[..., 19:21] = valid[..., 25:27] = False
+    edges = depth_edges(depth, valid, size=(30, 30), divide=divide)
+    assert (edges.strength[~edges.valid] == 0).all()
+    assert edges.strength.max() == (1.0 if divide else edges.strength[..., :18, :18].max())
+
+
 def test_constant_cams_on_constant_depth_agree_fully():
     cams, depth, tags = torch.ones(2, 3, 7, 9), torch.full((2, 1, 30, 40), 0.7), torch.ones(2, 3)
     torch.testing.assert_close(loss(cams, depth, tags), torch.full((2,), -1.0))
