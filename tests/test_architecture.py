@@ -14,7 +14,8 @@ FLOORS = [
     {"training", "labeling", "evaluation", "exporting"},
     {"models", "data"},
     {"losses", "cam", "depth", "refine", "metrics"},
-    {"config", "errors"},
+    {"config"},
+    {"errors"},
 ]
 FLOOR_OF = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
 PURE = {"losses", "cam", "depth", "refine", "metrics"}

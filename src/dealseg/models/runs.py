@@ -1,0 +1,149 @@
+"""Run folders: a trained network and everything needed to use it again."""
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import yaml
+from safetensors.torch import save_file
+
+from dealseg.config import TrainConfig
+from dealseg.errors import CheckpointError, ConfigError
+from dealseg.models.base import CamModel
+from dealseg.models.registry import create
+from dealseg.models.weights import read_state
+
+CONFIG_FILE = "config.yaml"
+WEIGHTS_FILE = "weights.safetensors"
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What a training knew of its data.
+
+    Attributes:
+        classes: foreground class names in mask order.
+        data_root: the data set it was trained on.
+        depth_kind: `metric`, `disparity` or `relative`.
+    """
+
+    classes: tuple[str, ...]
+    data_root: str
+    depth_kind: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished training, ready to label images.
+
+    Attributes:
+        path: the run folder.
+        config: how it was trained.
+        facts: what it was trained on.
+        model: the network in evaluation mode, on the CPU.
+        weights_sha256: checksum of the weights file.
+    """
+
+    path: Path
+    config: TrainConfig
+    facts: RunFacts
+    model: CamModel
+    weights_sha256: str
+
+
+def write_config(folder: Path, config: TrainConfig, facts: RunFacts) -> None:
+    """Write `config.yaml`, atomically."""
+    content = _plain({**asdict(config), **asdict(facts)})
+    write_text(folder / CONFIG_FILE, yaml.safe_dump(content, sort_keys=False))
+
+
+def read_config(folder: Path) -> tuple[TrainConfig, RunFacts]:
+    """Read `config.yaml` of a run folder.
+
+    Raises:
+        CheckpointError: if the folder is no run, or its configuration is of another version.
+    """
+    path = folder / CONFIG_FILE
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{folder}: not a run folder ({CONFIG_FILE} is missing)") from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise CheckpointError(f"{path}: not readable ({str(error).splitlines()[0]})") from error
+    try:
+        facts = {f.name: content.pop(f.name) for f in fields(RunFacts)}
+        facts["classes"] = tuple(facts["classes"])
+        return from_mapping(TrainConfig, content), RunFacts(**facts)
+    except (AttributeError, KeyError, TypeError, ConfigError) as error:
+        raise CheckpointError(f"{path}: not a configuration of this version: {error}") from error
+
+
+def from_mapping(kind: type, content: Mapping[str, Any]) -> Any:
+    """Build a frozen configuration dataclass from nested plain values; unknown keys are refused."""
+    hints = get_type_hints(kind)
+    unknown = sorted(set(content) - set(hints))
+    if unknown:
+        raise ConfigError(f"unknown key {unknown[0]!r}; known: {', '.join(sorted(hints))}")
+    values = {}
+    for name, value in content.items():
+        if is_dataclass(hints[name]) and isinstance(value, Mapping):
+            values[name] = from_mapping(hints[name], value)
+        else:
+            values[name] = tuple(value) if isinstance(value, list) else value
+    return kind(**values)
+
+
+def save_weights(folder: Path, model: CamModel) -> None:
+    """Write the network's tensors, atomically; the file's being there says the run is finished."""
+    state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    partial = folder / f".{WEIGHTS_FILE}.part"
+    save_file(state, partial)
+    os.replace(partial, folder / WEIGHTS_FILE)
+
+
+def load_weights(folder: Path, model: CamModel) -> str:
+    """Fill a network with a run's weights and return the file's sha256.
+
+    Raises:
+        CheckpointError: if the run is unfinished or its weights are not this network's.
+    """
+    path = folder / WEIGHTS_FILE
+    if not path.is_file():
+        raise CheckpointError(
+            f"{folder}: the run is not finished ({WEIGHTS_FILE} is missing); train it with --resume"
+        )
+    try:
+        model.load_state_dict(read_state(path))
+    except RuntimeError as error:
+        raise CheckpointError(f"{path}: not the weights of the configured network") from error
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def load_run(folder: Path) -> Run:
+    """Load a finished training for use.
+
+    Raises:
+        CheckpointError: if the folder is no run, is unfinished or does not fit.
+    """
+    config, facts = read_config(folder)
+    options = {**asdict(config.model), "pretrained": False, "weights": None}
+    model = create(config.method, classes=len(facts.classes), **options)
+    checksum = load_weights(folder, model)
+    return Run(folder, config, facts, model.eval(), checksum)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small file so that it is either the old one or the new one, never half."""
+    partial = path.with_name(f".{path.name}.part")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)
+
+
+def _plain(value: Any) -> Any:
+    """Return YAML's own kinds only: tuples become lists."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
