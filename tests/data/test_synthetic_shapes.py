@@ -46,6 +46,23 @@ def test_hits_where_small_steps_enter(shape):
 
 
 @each_shape
+def test_shadow_rays_from_close_by_hit_too(shape):
+    rng = np.random.default_rng(5)
+    origin = rng.uniform(-1, 1, (300, 3)) * half_extents(shape)
+    origin = origin[~inside(shape, origin) & (origin[:, 0] > 0)][:30]
+    if shape.kind == "box":
+        assert len(origin) == 0
+        return
+    direction = rng.uniform(-1, 1, origin.shape) * half_extents(shape) - origin
+    if shape.kind == "handle":
+        direction[:, 0] = np.abs(direction[:, 0])
+    found = intersect(shape, origin, direction)
+    slow = [first_entry(shape, o, d, 3.0) for o, d in zip(origin, direction, strict=True)]
+    assert np.isfinite(slow).sum() >= 5
+    np.testing.assert_allclose(found, slow, atol=1e-4)
+
+
+@each_shape
 def test_normals_point_from_the_inside_to_the_outside(shape):
     origin, direction = rays_at(shape, 200, seed=1)
     t = intersect(shape, origin, direction)

@@ -69,13 +69,19 @@ def light_map(lamps: tuple[Lamp, ...], things: tuple[Placed, ...], cells: int = 
     return LightMap(tuple(_short(share) for share in seen), _short(sky))
 
 
-def shade(scene: Scene, chart: LightMap, spots: Spots) -> Vectors:
+def shade(scene: Scene, chart: LightMap, spots: Spots, *, coarse: bool = False) -> Vectors:
     """Return the linear light that leaves each point towards the camera.
 
     Lambert's law and Blinn-Phong highlights (Blinn 1977) for the lamps; the sky is a hemisphere
     light whose lower half is the support's own colour; other things dim it as spheres (form factor
     of a sphere); mirror directions see a plain sky with a bright window (Schlick 1994 for the
     angle).
+
+    Args:
+        scene: lamps, things and room.
+        chart: the light map of the scene's support.
+        spots: what to shade.
+        coarse: cast fewer shadow rays, for spots that will be averaged with others.
     """
     scene = _single(scene)
     sky = _sky_share(scene.things, chart, spots)
@@ -86,7 +92,7 @@ def shade(scene: Scene, chart: LightMap, spots: Spots) -> Vectors:
         far = np.sqrt(dot(way, way))[:, None]
         way = way / far
         falloff = (float(np.linalg.norm(lamp.position)) / far) ** 2
-        seen = _lamp_share(scene, chart, index, spots)[:, None] * lamp.colour * falloff
+        seen = _lamp_share(scene, chart, index, spots, coarse)[:, None] * lamp.colour * falloff
         light = light + seen * np.maximum(dot(way, spots.normal), 0.0)[:, None]
         half = way + spots.view
         half = half / np.sqrt(dot(half, half))[:, None]
@@ -137,14 +143,14 @@ def _ball(thing: Placed) -> tuple[np.ndarray, float]:
     return _short(points[0]), float(np.median(np.array(trunk.shape.size)))
 
 
-def _lamp_share(scene: Scene, chart: LightMap, index: int, spots: Spots) -> Reals:
+def _lamp_share(scene: Scene, chart: LightMap, index: int, spots: Spots, coarse: bool) -> Reals:
     share = np.zeros(len(spots.point), np.float32)
     on = spots.support
     share[on] = _read(chart.lamps[index], spots.point[on, :2])
     parts = [thing.parts for thing in scene.things]
     boxes = [(piece,) for piece in scene.room if piece.shape.kind != "plane"]
     behind = ~on & (spots.owner < 0)
-    near, far = _RAYS[min(index, 1)]
+    near, far = _RAYS[min(index, 1) + coarse]
     for rows, before, rays in ((spots.owner >= 0, parts, near), (behind, parts + boxes, far)):
         point, normal = spots.point[rows], spots.normal[rows]
         share[rows] = lit_share(point, normal, scene.lamps[index], before, rays)
@@ -181,6 +187,6 @@ def _read(
     return np.asarray(low * (1 - fy) + high * fy)
 
 
-_RAYS = ((7, 4), (4, 2))
-"""To the first and to other lamps: from things, from the room."""
+_RAYS = ((7, 4), (4, 1), (2, 1))
+"""Shadow rays from things and from the room, in falling order of what they matter."""
 _WINDOW = np.array([-0.5, -0.55, 0.67], np.float32)

@@ -51,7 +51,7 @@ def render(scene: Scene, chart: LightMap, camera: Camera) -> Frame:
     fine = np.flatnonzero(_edges(image, which.reshape(size, size)))
     corners = np.array([[-0.25, -0.25], [0.25, -0.25], [-0.25, 0.25], [0.25, 0.25]])
     samples = (pixels[fine][:, None] + corners).reshape(-1, 2)
-    finer, *_ = _look(scene, chart, camera, samples)
+    finer, *_ = _look(scene, chart, camera, samples, coarse=True)
     image.reshape(-1, 3)[fine] = np.minimum(finer, 4.0).reshape(-1, 4, 3).mean(axis=1)
     owner = _owners(scene)[which]
     return Frame(*(a.reshape(size, size, *a.shape[1:]) for a in (light, depth, owner, facing)))
@@ -91,7 +91,12 @@ def _owners(scene: Scene) -> Int[np.ndarray, " n"]:
 
 
 def _look(
-    scene: Scene, chart: LightMap, camera: Camera, pixels: Float[np.ndarray, "n 2"]
+    scene: Scene,
+    chart: LightMap,
+    camera: Camera,
+    pixels: Float[np.ndarray, "n 2"],
+    *,
+    coarse: bool = False,
 ) -> tuple[Vectors, Float[np.ndarray, " n"], Int[np.ndarray, " n"], Float[np.ndarray, " n"]]:
     """Return light, depth, part and cosine to the view of each pixel position."""
     parts = _parts(scene)
@@ -112,7 +117,7 @@ def _look(
         owner=_owners(scene)[which],
         support=(which == 0) & (np.abs(point[:, 2]) < 1e-6),
     )
-    return shade(scene, chart, spots), depth, which, np.abs(facing)
+    return shade(scene, chart, spots, coarse=coarse), depth, which, np.abs(facing)
 
 
 def _surfaces(

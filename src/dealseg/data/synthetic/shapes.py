@@ -186,15 +186,15 @@ def gauge_and_slope(shape: Shape, p: Vectors, d: Vectors | None) -> tuple[Reals,
 
 
 def _superquadric(shape: Shape, o: Vectors, d: Vectors) -> Reals:
-    """Newton's method from the bounding box inwards.
+    """Newton's method from the bounding box, or from the origin within it.
 
     The gauge is convex along a ray, so that Newton's steps from outside never pass the first root;
     a ray whose gauge stops falling before 1 misses.
     """
     near, far = _slabs(np.array(shape.size, o.dtype), o, d)
     out = np.full(len(d), np.inf, d.dtype)
-    live = np.flatnonzero((near <= far) & (near > 0))
-    t, o, d = near[live], o[live], d[live]
+    live = np.flatnonzero((near <= far) & (far > 0))
+    t, o, d = np.maximum(near[live], 0.0), o[live], d[live]
     close = max(1e-10, 20 * float(np.finfo(d.dtype).eps))
     for _ in range(NEWTON_STEPS):
         point = o + t[:, None] * d
