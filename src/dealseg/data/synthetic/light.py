@@ -16,7 +16,7 @@ HALF = 0.6
 """Metres from the middle of the support to the border of its light map."""
 SHADOW_RAYS = 7
 """To each lamp from each cell of the light map."""
-SKY_RAYS = 20
+SKY_RAYS = 16
 SKY_REACH = 0.25
 
 
@@ -58,7 +58,7 @@ class Spots:
     support: np.ndarray
 
 
-def light_map(lamps: tuple[Lamp, ...], things: tuple[Placed, ...], cells: int = 200) -> LightMap:
+def light_map(lamps: tuple[Lamp, ...], things: tuple[Placed, ...], cells: int = 180) -> LightMap:
     """Return the light map of the plane z = 0 under the things."""
     parts = [piece for thing in things for piece in thing.parts]
     fine, coarse = _cells(cells), _cells(cells // 2)
@@ -126,7 +126,7 @@ def _ambient(scene: Scene, spots: Spots, sky: Reals, chart: LightMap) -> Vectors
 
 def _sky_share(things: tuple[Placed, ...], chart: LightMap, spots: Spots) -> Reals:
     share = np.where(spots.support, _read(chart.sky, spots.point[:, :2]), np.float32(1.0))
-    other = np.flatnonzero(~spots.support)
+    other = np.flatnonzero(spots.owner >= 0)
     for index, thing in enumerate(things):
         rows = other[spots.owner[other] != index]
         middle, radius = _ball(thing)

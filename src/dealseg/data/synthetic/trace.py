@@ -62,10 +62,16 @@ def lit_share(
     start = points[facing] + LIFT * normal[facing]
     targets = _disc(lamp, samples)
     lit = np.ones((samples, len(start)), dtype=bool)
+    path = lamp.position.astype(start.dtype) - start
     for group in groups:
-        near = _in_way(start, lamp, *_ball(group))
-        for piece in group:
-            rows = near[_in_way(start[near], lamp, piece.offset, reach(piece))]
+        near = _in_way(start, path, lamp.radius, *_ball(group))
+        for piece in group if len(near) else ():
+            ball = piece.offset, reach(piece)
+            rows = (
+                near
+                if len(group) == 1
+                else near[_in_way(start[near], path[near], lamp.radius, *ball)]
+            )
             lit[:, rows] &= _distances(piece, start[rows], targets) >= 1.0
     share[facing] = lit.mean(axis=0)
     return share
@@ -123,13 +129,13 @@ def _far(points: Vectors, piece: Part) -> Float[np.ndarray, " n"]:
 
 
 def _in_way(
-    start: Vectors, lamp: Lamp, centre: Float[np.ndarray, "3"], radius: float
+    start: Vectors, path: Vectors, spread: float, centre: Float[np.ndarray, "3"], radius: float
 ) -> Int[np.ndarray, " m"]:
-    """Return the points whose cone towards the lamp meets the ball."""
-    path, middle = lamp.position.astype(start.dtype) - start, centre.astype(start.dtype) - start
+    """Return the points whose cone along their path, `spread` wide at its end, meets the ball."""
+    middle = centre.astype(start.dtype) - start
     along = np.clip(dot(middle, path) / dot(path, path), 0.0, 1.0)
-    off = middle - along[:, None] * path
-    return np.flatnonzero(dot(off, off) <= (radius + along * lamp.radius) ** 2)
+    middle -= along[:, None] * path
+    return np.flatnonzero(dot(middle, middle) <= (radius + along * spread) ** 2)
 
 
 def _ball(group: Sequence[Part]) -> tuple[Float[np.ndarray, "3"], float]:

@@ -134,11 +134,15 @@ def _write_scene(folder: Path, pictures: Iterable[Picture]) -> None:
 
 
 def _write_images(folder: Path, number: int, picture: Picture) -> None:
-    Image.fromarray(picture.rgb).save(folder / "rgb" / f"{number:06d}.png")
-    Image.fromarray(picture.depth).save(folder / "depth" / f"{number:06d}.png")
+    _save(picture.rgb, folder / "rgb" / f"{number:06d}.png")
+    _save(picture.depth, folder / "depth" / f"{number:06d}.png")
     for index, mask in enumerate(picture.masks):
         path = folder / "mask_visib" / f"{number:06d}_{index:06d}.png"
-        Image.fromarray(mask.astype(np.uint8) * 255).save(path)
+        _save(mask.astype(np.uint8) * 255, path)
+
+
+def _save(image: np.ndarray, path: Path) -> None:
+    Image.fromarray(image).save(path, compress_level=3)
 
 
 def _dumped(value: Any) -> str:
