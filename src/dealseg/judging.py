@@ -1,0 +1,80 @@
+"""A run, masks or CAM arrays against ground truth: labelling and evaluation put together."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from dealseg.data import RgbdDataset
+from dealseg.errors import ConfigError
+from dealseg.evaluation import EvaluationResult, ScoredImage, SourceInfo, evaluate, open_source
+from dealseg.evaluation.sources import CamFolder, MaskFolder
+from dealseg.labeling import LabelOptions, score_dataset
+from dealseg.models import Run, load_run
+from dealseg.models.runs import CONFIG_FILE
+
+
+class RunScores:
+    """The scored images of a run, made anew at each pass; memory does not grow with their number.
+
+    Args:
+        run: the trained network.
+        dataset: its images; only those with ground truth are scored.
+        options: scales, flips and tags.
+    """
+
+    def __init__(self, run: Run, dataset: RgbdDataset, options: LabelOptions) -> None:
+        self.run, self.dataset, self.options = run, dataset, options
+
+    def __iter__(self) -> Iterator[ScoredImage]:
+        """Yield winner, score and class probabilities of each image."""
+        for index, scores in score_dataset(self.run, self.dataset, self.options):
+            yield ScoredImage(
+                self.dataset.names[index], scores.winner, scores.score, scores.tag_scores
+            )
+
+
+def judge(
+    source: Path,
+    dataset: RgbdDataset,
+    options: LabelOptions,
+    threshold_origin: str,
+    *,
+    split: str,
+    boundaries: bool = True,
+    allow_subset: bool = False,
+) -> EvaluationResult:
+    """Evaluate a run folder, a folder of masks or a folder of CAM arrays.
+
+    Args:
+        source: run folder, or what :func:`dealseg.evaluation.open_source` knows.
+        dataset: ground truth and tags.
+        options: threshold, and for a run how its CAMs are made.
+        threshold_origin: who chose the threshold.
+        split: name of the part of the data that `dataset` is.
+        boundaries: compute boundary IoU and contour F too.
+        allow_subset: accept that predictions are missing for some images.
+
+    Raises:
+        ConfigError: if `source` does not exist.
+    """
+    if not source.is_dir():
+        raise ConfigError(f"{source}: no such folder; give a run, masks or CAM arrays")
+    found: RunScores | MaskFolder | CamFolder
+    info = None
+    if (source / CONFIG_FILE).is_file():
+        run = load_run(source)
+        found = RunScores(run, dataset, options)
+        tags = options.tags if options.tags != "auto" else "data, else predicted"
+        info = SourceInfo("run", str(source), tags, str(source), run.weights_sha256)
+    else:
+        found = open_source(source)
+    finished = isinstance(found, MaskFolder)
+    return evaluate(
+        found,
+        dataset,
+        threshold=None if finished else options.threshold,
+        threshold_origin=None if finished else threshold_origin,
+        split=split,
+        info=info,
+        boundaries=boundaries,
+        allow_subset=allow_subset,
+    )
