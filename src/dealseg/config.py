@@ -77,6 +77,8 @@ class DealConfig:
         gain: factor on Sobel's change per cell.
         divide: divide edge maps by their maximum instead of applying gain.
         localised: count only cells near the CAM's own support.
+        trust: weight each class's term by the network's own probability of the class, so that
+            a class that is not learnt yet is not flattened; false is the paper's form.
         shuffle: give each image the depth of another one: a control that must not help.
     """
 
@@ -90,6 +92,7 @@ class DealConfig:
     gain: float = 2.0
     divide: bool = False
     localised: bool = False
+    trust: bool = True
     shuffle: bool = False
 
     def __post_init__(self) -> None:

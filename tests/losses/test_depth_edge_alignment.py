@@ -439,3 +439,27 @@ def test_unknown_choices_are_refused(options, message, untyped):
 def test_rejects_shapes_that_do_not_belong_together(name, change):
     with pytest.raises(TypeCheckError, match=f"parameter '{name}'"):
         loss(*change(*inputs()))
+
+
+def test_trust_scales_each_class_and_full_trust_is_the_papers_form():
+    generator = torch.Generator().manual_seed(3)
+    cams = torch.randn(2, 3, 6, 8, dtype=torch.float64, generator=generator)
+    depth = 1 + torch.rand(2, 1, 24, 32, dtype=torch.float64, generator=generator)
+    tags = torch.tensor([[1.0, 1.0, 0.0], [0.0, 0.0, 1.0]], dtype=torch.float64)
+    plain = depth_edge_alignment(cams, depth, tags)
+    torch.testing.assert_close(
+        depth_edge_alignment(cams, depth, tags, trust=torch.ones_like(tags)), plain
+    )
+    first = torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, 0.5]], dtype=torch.float64)
+    alone = depth_edge_alignment(cams[:1], depth[:1], first[:1])
+    trusted = depth_edge_alignment(cams, depth, tags, trust=first)
+    torch.testing.assert_close(trusted, torch.stack([alone[0] / 2, plain[1] / 2]))
+
+
+def test_trust_gets_no_gradient():
+    trust = torch.full((1, 2), 0.5, requires_grad=True)
+    cams = torch.randn(1, 2, 6, 8, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    depth = 1 + torch.rand(1, 1, 24, 32, generator=torch.Generator().manual_seed(1))
+    depth_edge_alignment(cams, depth, torch.ones(1, 2), trust=trust).sum().backward()
+    assert trust.grad is None
+    assert cams.grad is not None and cams.grad.abs().sum() > 0

@@ -59,6 +59,7 @@ def _score(
     valid: Bool[Tensor, "b 1 h w"] | None,
     weight: Float[Tensor, "n 1 h w"] | None,
     mu: float,
+    trust: Float[Tensor, " n"] | None = None,
 ) -> Float[Tensor, " b"]:
     """Weighted mean agreement of each map with its image's depth edges, then mean over the maps."""
     if valid is not None:
@@ -69,9 +70,10 @@ def _score(
         counted = counted * valid[image]
     mass = counted.sum(dim=(1, 2, 3))
     each = (agreement * counted).sum(dim=(1, 2, 3)) / torch.where(mass > 0, mass, 1.0)
+    trusted = each if trust is None else each * trust
     zeros = each.new_zeros(len(depth_edges))
     number = zeros.index_add(0, image, torch.ones_like(each)).clamp(min=1)
-    return -zeros.index_add(0, image, each) / number
+    return -zeros.index_add(0, image, trusted) / number
 
 
 class Alignment(NamedTuple):
@@ -100,6 +102,7 @@ def align_cams(
     gain: float = 2.0,
     divide: bool = False,
     localised: bool = False,
+    trust: Float[Tensor, "b k"] | None = None,
 ) -> Alignment:
     """Score raw CAMs against depth edges computed before; see :func:`depth_edge_alignment`."""
     size = (edges.strength.shape[-2], edges.strength.shape[-1])
@@ -107,7 +110,10 @@ def align_cams(
     strength = cam_edges(present, size=size, scale=scale, gain=gain, divide=divide)
     weight = near_support(present, size) if localised else None
     depth_strength = edges.strength.to(strength.dtype)
-    loss = _score(strength, image, depth_strength, edges.valid, weight, mu)
+    trusted = (
+        None if trust is None else trust.detach().to(strength.dtype)[tags.nonzero(as_tuple=True)]
+    )
+    loss = _score(strength, image, depth_strength, edges.valid, weight, mu, trusted)
     return Alignment(loss, *_shares(strength.detach(), depth_strength, edges.valid, mu))
 
 
@@ -137,6 +143,7 @@ def depth_edge_alignment(
     gain: float = 2.0,
     divide: bool = False,
     localised: bool = False,
+    trust: Float[Tensor, "b k"] | None = None,
 ) -> Float[Tensor, " b"]:
     """Return the Depth Edge Alignment Loss of raw CAMs and raw depth, in [-1, 1], for each image.
 
@@ -157,6 +164,9 @@ def depth_edge_alignment(
         gain: factor on Sobel's change per cell on both sides.
         divide: divide both edge maps by their maximum instead of applying `gain`.
         localised: count only cells near the CAM's own support; see :func:`near_support`.
+        trust: weight in [0, 1] of each class's term, no gradient; in training the network's own
+            class probability, so that a class it has not learnt yet is not flattened. None is 1,
+            the paper's form.
 
     Raises:
         ValueError: for an unknown `space`, `kind` or `cam_scale`.
@@ -165,7 +175,15 @@ def depth_edge_alignment(
     grid = size or grid_size(height, width)
     edges = depth_edges(depth, valid, size=grid, space=space, kind=kind, gain=gain, divide=divide)
     return align_cams(
-        cams, edges, tags, mu=mu, scale=cam_scale, gain=gain, divide=divide, localised=localised
+        cams,
+        edges,
+        tags,
+        mu=mu,
+        scale=cam_scale,
+        gain=gain,
+        divide=divide,
+        localised=localised,
+        trust=trust,
     ).loss
 
 

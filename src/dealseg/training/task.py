@@ -64,7 +64,7 @@ class CamTask(LightningModule):
 
     def _deal_term(self, output: CamOutput, batch: Batch) -> Tensor:
         """Return lambda times the alignment loss, and log what tells whether it can help."""
-        alignment = self._align(output.cams[self.model.deal_cam], batch)
+        alignment = self._align(output, batch)
         weight = self.config.deal.lambda_at(self.global_step / self.steps)
         loss = alignment.loss.mean()
         self._log(
@@ -78,9 +78,11 @@ class CamTask(LightningModule):
         )
         return weight * loss
 
-    def _align(self, cams: Tensor, batch: Batch) -> Alignment:
+    def _align(self, output: CamOutput, batch: Batch) -> Alignment:
         deal = self.config.deal
         edges = self._edges(batch)
+        cams = output.cams[self.model.deal_cam]
+        known = torch.stack(list(output.logits.values())).mean(0).sigmoid()
         return align_cams(
             cams,
             edges,
@@ -90,6 +92,7 @@ class CamTask(LightningModule):
             gain=deal.gain,
             divide=deal.divide,
             localised=deal.localised,
+            trust=known if deal.trust else None,
         )
 
     def _edges(self, batch: Batch) -> DepthEdges:
