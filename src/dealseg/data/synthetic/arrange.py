@@ -240,7 +240,7 @@ def _cameras(rng: np.random.Generator, size: int, frames: int) -> tuple[Camera, 
         rng.normal(0, 0.03, 3) * [1, 1, 0.5] + [0, 0, 0.05],
         rng.normal(0, 0.05, 3) * [1, 1, 0.3],
     )
-    focal, roll = size * rng.uniform(1.1, 1.3), rng.normal(0, 0.03, 2)
+    focal, roll = size * rng.uniform(1.15, 1.4), rng.normal(0, 0.03, 2)
     cameras = []
     for s in np.linspace(-0.5, 0.5, frames) if frames > 1 else [0.0]:
         a, e, r = (

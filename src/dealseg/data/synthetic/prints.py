@@ -51,7 +51,7 @@ def carton_face(
 def wrapped(rng: np.random.Generator, print_: Image, label: str | None) -> Image:
     """Return the side of a can, its label a band all round if it has one."""
     x, y = grid(SIDE, SIDE)
-    half = rng.uniform(0.085, 0.115)
+    half = rng.uniform(0.12, 0.15)
     middle = rng.uniform(0.35, 0.65)
     rim = np.abs(y - 0.5) > 0.47
     image = mix(print_, linear(190, 190, 195), rim * 1.0)
@@ -125,14 +125,14 @@ def _diagonals(rng: np.random.Generator, u: Field, v: Field) -> tuple[Image, Fie
 def _wave(rng: np.random.Generator, x: Field, v: Field) -> tuple[Image, Field]:
     centre = 0.5 * np.sin(2 * np.pi * (3 * x + rng.random()))
     away = np.abs(v - centre)
-    image = mix(linear(*_near(rng, 200, 25, 35)), linear(245, 245, 245), (away < 0.5) * 1.0)
-    return image, (away < 0.85) * 1.0
+    image = mix(linear(*_near(rng, 205, 20, 30)), linear(245, 245, 245), (away < 0.3) * 1.0)
+    return image, (np.abs(v) < 1.0) * 1.0
 
 
 def _dots(rng: np.random.Generator, x: Field, v: Field) -> tuple[Image, Field]:
     around = (x * 8 + rng.random()) % 1.0 - 0.5
     dot = np.hypot(around * 1.9, v) < 0.62
-    return mix(linear(22, 22, 28), linear(*_near(rng, 245, 205, 40)), dot * 1.0), (
+    return mix(linear(*_near(rng, 245, 205, 40)), linear(22, 22, 28), dot * 1.0), (
         np.abs(v) < 1.0
     ) * 1.0
 

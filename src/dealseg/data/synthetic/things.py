@@ -118,19 +118,24 @@ def _juice_bottle(name: str, rng: np.random.Generator) -> Thing:
 
     def cap(neck: float, z: float) -> tuple[Part, ...]:
         return (
-            part(Shape("frustum", (neck * 1.25, neck * 1.25, 0.014), (0.94, 1)), coat, z=z + 0.012),
+            part(Shape("frustum", (neck * 1.5, neck * 1.5, 0.017), (0.94, 1)), coat, z=z + 0.014),
         )
 
     return _bottle(name, rng, cap)
 
 
 def _pump_bottle(name: str, rng: np.random.Generator) -> Thing:
-    coat = skin([prints.plain(rng, linear(238, 238, 234))] * 6, 0.05, gloss=0.12, sharpness=50)
+    coat = skin(
+        [prints.plain(rng, linear(*rng.normal((30, 110, 205), 8).clip(5, 250)))] * 6,
+        0.05,
+        gloss=0.12,
+        sharpness=50,
+    )
 
     def cap(neck: float, z: float) -> tuple[Part, ...]:
-        collar = part(Shape("frustum", (neck * 1.15, neck * 1.15, 0.007)), coat, z=z + 0.006)
-        stem = part(Shape("frustum", (0.005, 0.005, 0.014)), coat, z=z + 0.024)
-        nozzle = part(Shape("box", (0.024, 0.009, 0.006)), coat, x=0.015, z=z + 0.04)
+        collar = part(Shape("frustum", (neck * 1.45, neck * 1.45, 0.009)), coat, z=z + 0.008)
+        stem = part(Shape("frustum", (0.006, 0.006, 0.013)), coat, z=z + 0.028)
+        nozzle = part(Shape("box", (0.03, 0.011, 0.008)), coat, x=0.018, z=z + 0.046)
         return collar, stem, nozzle
 
     return _bottle(name, rng, cap)
@@ -140,7 +145,7 @@ def _capless_bottle(name: str, rng: np.random.Generator) -> Thing:
     coat = skin([prints.plain(rng, linear(40, 40, 44))] * 3, 0.05, gloss=0.1, sharpness=50)
 
     def cap(neck: float, z: float) -> tuple[Part, ...]:
-        return (part(Shape("frustum", (neck * 1.05, neck * 1.05, 0.006)), coat, z=z + 0.005),)
+        return (part(Shape("frustum", (neck * 1.3, neck * 1.3, 0.01)), coat, z=z + 0.008),)
 
     return _bottle(name, rng, cap)
 
