@@ -240,7 +240,7 @@ def report(
     return 0
 
 
-def demo(out: str = "runs/demo", seed: int = 0, images: int = 320, epochs: int = 5) -> int:
+def demo(out: str = "runs/demo", seed: int = 0, images: int = 240, epochs: int = 6) -> int:
     """Do the main job on embedded data: train with and without DEAL, label, evaluate, report.
 
     Args:

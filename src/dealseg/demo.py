@@ -14,8 +14,8 @@ from dealseg.report import write_report
 from dealseg.training import train
 
 BASELINE, DEAL = "baseline", "deal"
-LONG_SIDE = 384
-"""The 192-pixel pictures are enlarged, so that the CAM has 24x24 cells."""
+LONG_SIDE = 320
+"""The 192-pixel pictures are enlarged, so that the CAM has 20x20 cells."""
 
 
 def run_demo(out: Path, *, seed: int, images: int, epochs: int, say: Callable[[str], None]) -> str:
@@ -60,7 +60,7 @@ def _with(losses: str) -> str:
 
 def _label_and_judge(out: Path, name: str) -> EvaluationResult:
     dataset = open_dataset(out / "data", split="val")
-    options = LabelOptions()
+    options = LabelOptions(scales=(1.0,))
     label_dataset(load_run(out / name), dataset, out / f"masks-{name}", options, "default")
     result = judge(out / name, dataset, options, "default", split="val")
     result.write_result(out / name / "evaluation.json")
