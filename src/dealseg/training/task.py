@@ -8,11 +8,15 @@ from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
 from dealseg.config import OptimConfig, TrainConfig
+from dealseg.data.transforms import sample_generator
 from dealseg.depth import Kind
 from dealseg.losses import Alignment, DepthEdges, align_cams, depth_edges, grid_size
 from dealseg.models import CamModel, CamOutput
 
 Batch = dict[str, Tensor]
+
+SHORTEST_CYCLE = 10
+"""Steps of a training below which one-cycle has no room to rise: its schedule is cosine then."""
 
 
 class CamTask(LightningModule):
@@ -120,7 +124,8 @@ class CamTask(LightningModule):
         if self.config.freeze_batch_norm:
             freeze_batch_norm(self.model)
         # Dropout inside backbones knows the global generator only: the epoch decides its state.
-        torch.manual_seed(self.config.seed * 100_003 + self.current_epoch)
+        own = sample_generator(self.config.seed, self.current_epoch, 2**32 - 2 - self.global_rank)
+        torch.manual_seed(own.initial_seed())
 
     def configure_optimizers(self) -> Any:
         """AdamW, the classifier faster than the backbone, and a schedule over all steps."""
@@ -150,7 +155,8 @@ def freeze_batch_norm(model: nn.Module) -> None:
 def _schedule(
     optimizer: torch.optim.Optimizer, config: OptimConfig, steps: int
 ) -> torch.optim.lr_scheduler.LRScheduler:
-    if config.schedule == "cosine":
+    """Return the schedule; torch's one-cycle divides by zero at 5 steps and learns nothing at 1."""
+    if config.schedule == "cosine" or steps < SHORTEST_CYCLE:
         return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     peaks = [group["lr"] for group in optimizer.param_groups]
     return torch.optim.lr_scheduler.OneCycleLR(optimizer, peaks, total_steps=steps, pct_start=0.2)
