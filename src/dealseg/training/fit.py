@@ -1,61 +1,32 @@
 """A training from data set to run folder, resumable after any interruption."""
 
-import contextlib
-import logging
-import os
 import time
-import warnings
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
-from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader, Dataset
 
 from dealseg.config import TrainConfig
 from dealseg.data import RgbdDataset
-from dealseg.errors import CheckpointError, ConfigError, DataError
+from dealseg.errors import ConfigError, DataError
 from dealseg.models import CamModel, create
 from dealseg.models.backbones import stages
-from dealseg.models.runs import (
-    CONFIG_FILE,
-    WEIGHTS_FILE,
-    RunFacts,
-    read_config,
-    save_weights,
-    write_config,
-)
+from dealseg.models.runs import WEIGHTS_FILE, RunFacts, save_weights
 from dealseg.training.cache import build_edges, build_features, cache_file
+from dealseg.training.claim import RunState, claim, run_state
 from dealseg.training.environment import write_environment
+from dealseg.training.running import CHECKPOINT_FILE, World, fit, own_randomness
 from dealseg.training.samples import (
     Batch,
     CachedSamples,
     EpochSampler,
     ImageSamples,
     common_size,
+    required_tags,
     shuffled,
 )
 from dealseg.training.task import CamTask
-from dealseg.training.watch import AlignmentWatch, MetricsFile, Progress
-
-CHECKPOINT_FILE = "last.ckpt"
-
-
-@dataclass(frozen=True)
-class _World:
-    """The processes of a training; `torchrun` says it in the environment."""
-
-    rank: int
-    size: int
-    local_size: int
-
-    @classmethod
-    def of_environment(cls) -> "_World":
-        names = (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_WORLD_SIZE", 1))
-        return cls(*(int(os.environ.get(name, default)) for name, default in names))
 
 
 def train(
@@ -69,55 +40,83 @@ def train(
     """Train a CAM network on a data set's tags and write the run folder.
 
     Checkpoints are written after every epoch. Interrupted, the same call with `resume` goes on
-    there and, on a CPU, ends with the weights of an undisturbed training.
+    there and, on a CPU, ends with the weights of an undisturbed training. The caller's random
+    state is not changed.
 
     Args:
         dataset: images with tags; depth where the alignment loss is to act. Masks are not read.
-        out: the run folder.
+        out: the run folder. Nothing is written there before the training can begin.
         config: everything else.
         resume: go on with an unfinished run; a finished one is left as it is.
         cache_dir: folder for the cached profile's features; by default `.features` beside `out`.
 
     Raises:
         DataError: if the data cannot be trained on, or `out` is taken.
-        ConfigError: if options do not go together.
+        ConfigError: if options do not go together, or the loss becomes infinite.
+        CheckpointError: if weights or a checkpoint cannot be read, or `out` had other options.
     """
-    world = _World.of_environment()
-    config = _decided(config, world)
-    _require_trainable(dataset, config)
-    facts = RunFacts(dataset.classes, str(dataset.root), dataset.depth_info.kind)
-    if _claim(out, config, facts, resume) == "finished":
-        return out
+    world = World.of_environment()
+    device = _device(config)
+    with own_randomness(config.seed, device, world):
+        config = _decided(config, device, world)
+        _require_trainable(dataset, config)
+        facts = RunFacts(dataset.classes, str(dataset.root), dataset.depth_info.kind)
+        if _state(out, config, facts, resume, world) != "finished":
+            _train(dataset, out, config, facts, world, cache_dir or out.parent / ".features")
+    return out
+
+
+def _train(
+    dataset: RgbdDataset,
+    out: Path,
+    config: TrainConfig,
+    facts: RunFacts,
+    world: World,
+    cache_dir: Path,
+) -> None:
     size = common_size(dataset, config.data.long_side)
     model = _build_model(config, facts)
-    samples = _samples(dataset, model, config, size, cache_dir or out.parent / ".features")
+    samples = _samples(dataset, model, config, size, cache_dir)
     loader = _loader(samples, config, world)
     steps = config.optim.epochs * -(-len(loader) // config.optim.accumulate)
     task = CamTask(model, config, dataset.depth_info.kind, steps)
     start = time.monotonic()
-    _fit(task, loader, out, config, world)
+    if world.rank == 0:
+        claim(out, config, facts)
+    fit(task, loader, out, config, world)
     if world.rank == 0:
         write_environment(out, seconds=round(time.monotonic() - start, 1), images=len(dataset))
         save_weights(out, model)
         (out / CHECKPOINT_FILE).unlink(missing_ok=True)
-    return out
 
 
-def _decided(config: TrainConfig, world: _World) -> TrainConfig:
-    """Fill in what `auto` and None stand for, so that the run folder says what was done."""
-    gpu = config.device == "gpu" or (config.device == "auto" and torch.cuda.is_available())
-    if gpu and not torch.cuda.is_available():
+def _state(out: Path, config: TrainConfig, facts: RunFacts, resume: bool, world: World) -> RunState:
+    """Let the first process judge the folder; it may have claimed it before the others look."""
+    if world.rank == 0:
+        return run_state(out, config, facts, resume)
+    return "finished" if (out / WEIGHTS_FILE).is_file() else "unfinished"
+
+
+def _device(config: TrainConfig) -> str:
+    if config.device == "gpu" and not torch.cuda.is_available():
         raise ConfigError("device is 'gpu' but there is none; take --device cpu")
+    return "gpu" if config.device != "cpu" and torch.cuda.is_available() else "cpu"
+
+
+def _decided(config: TrainConfig, device: str, world: World) -> TrainConfig:
+    """Fill in what `auto` and None stand for, so that the run folder says what was done."""
+    if config.precision == "16-mixed" and device == "cpu":
+        raise ConfigError("precision 16-mixed needs a GPU; take bf16-mixed or 32-true")
     profile = config.profile
     if profile == "auto":
-        profile = "full" if gpu or world.size > 1 else "cached"
+        profile = "full" if device == "gpu" or world.size > 1 else "cached"
     if profile == "cached" and world.size > 1:
         raise ConfigError(
             "the cached profile is for one process; take --profile full with torchrun"
         )
     return replace(
         config,
-        device="gpu" if gpu else "cpu",
+        device="gpu" if device == "gpu" else "cpu",
         profile=profile,
         frozen_stages=_frozen_stages(config, profile),
     )
@@ -149,42 +148,15 @@ def _require_trainable(dataset: RgbdDataset, config: TrainConfig) -> None:
         raise DataError(f"{dataset.root}: no images to train on")
     if not dataset.classes:
         raise DataError(f"{dataset.root}: no classes; give tags (see docs/data.md)")
+    for index in range(len(dataset)):
+        required_tags(dataset, index)
     if "deal" not in config.loss_names:
         return
-    looked_at = range(0, len(dataset), max(1, len(dataset) // 20))
-    if all(dataset.depth(index) is None for index in looked_at):
+    if all(dataset.depth(index) is None for index in range(len(dataset))):
         raise DataError(
             f"{dataset.root}: no depth found in {config.data.depth_folder!r}, which the depth edge "
             "alignment needs; give --data.depth_folder, or train with --losses none"
         )
-
-
-def _claim(out: Path, config: TrainConfig, facts: RunFacts, resume: bool) -> str:
-    """Make the run folder ours, or refuse; return `new`, `unfinished` or `finished`."""
-    if (out / CONFIG_FILE).is_file():
-        if not resume:
-            raise DataError(
-                f"{out}: is a run already; go on with --resume, or choose another --out"
-            )
-        _require_same(out, config, facts)
-        return "finished" if (out / WEIGHTS_FILE).is_file() else "unfinished"
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise DataError(f"{out}: is not an empty folder; choose another --out")
-    out.mkdir(parents=True, exist_ok=True)
-    write_config(out, config, facts)
-    return "new"
-
-
-def _require_same(out: Path, config: TrainConfig, facts: RunFacts) -> None:
-    found, found_facts = read_config(out)
-    for name, now, before in (
-        *((key, value, vars(found)[key]) for key, value in vars(config).items()),
-        *((key, value, vars(found_facts)[key]) for key, value in vars(facts).items()),
-    ):
-        if now != before:
-            raise CheckpointError(
-                f"{out}: was started with {name} {before}, now {now}; resume with the same options"
-            )
 
 
 def _build_model(config: TrainConfig, facts: RunFacts) -> CamModel:
@@ -205,89 +177,32 @@ def _samples(
     size: tuple[int, int],
     cache_dir: Path,
 ) -> Dataset[Batch]:
-    count = len(dataset)
+    count, deal = len(dataset), "deal" in config.loss_names
     depth_of = shuffled(count, config.seed) if config.deal.shuffle else tuple(range(count))
     if config.profile == "full":
-        return ImageSamples(dataset, size, config.augment, config.seed, depth_of)
+        depths = depth_of if deal else None
+        return ImageSamples(dataset, size, config.augment, config.seed, depths)
     if config.channels_last:
         model.to(memory_format=torch.channels_last)
     model.set_image_size(*size)
     path = cache_file(cache_dir, dataset, config, config.frozen_stages or 0, size)
     features = build_features(path, dataset, model, size)
-    tags = torch.stack([_tags(dataset, index) for index in range(count)])
-    edges = build_edges(dataset, config.deal, size)
-    order = torch.tensor(depth_of)
-    chosen = type(edges)(edges.strength[order], edges.valid[order])
-    return CachedSamples(features, tags, chosen, config.augment.flip, config.seed)
+    tags = torch.stack([required_tags(dataset, index) for index in range(count)])
+    edges = build_edges(dataset, config.deal, size, depth_of) if deal else None
+    return CachedSamples(features, tags, edges, config.augment.flip, config.seed)
 
 
-def _tags(dataset: RgbdDataset, index: int) -> torch.Tensor:
-    tags = dataset.tags(index)
-    if tags is None:
-        raise DataError(f"{dataset.image_path(index)}: has no tags, so it cannot be trained on")
-    return tags
-
-
-def _loader(samples: Dataset[Batch], config: TrainConfig, world: _World) -> DataLoader[Batch]:
+def _loader(samples: Dataset[Batch], config: TrainConfig, world: World) -> DataLoader[Batch]:
+    """Return the batches; processes are worth it for images only, not for cached features."""
     count = len(samples)  # type: ignore[arg-type]
     sampler = EpochSampler(count, config.seed, world.rank, world.size)
+    workers = config.workers if config.profile == "full" else 0
     return DataLoader(
         samples,
         batch_size=config.optim.batch_size,
         sampler=sampler,
-        num_workers=config.workers,
+        num_workers=workers,
         drop_last=len(sampler) > config.optim.batch_size,
-        persistent_workers=config.workers > 0,
+        persistent_workers=workers > 0,
+        generator=torch.Generator().manual_seed(config.seed),
     )
-
-
-def _fit(
-    task: CamTask, loader: DataLoader[Batch], out: Path, config: TrainConfig, world: _World
-) -> None:
-    checkpoint = out / CHECKPOINT_FILE
-    with _quiet():
-        trainer = Trainer(
-            accelerator=config.device,
-            devices=world.local_size if world.size > 1 else 1,
-            num_nodes=max(1, world.size // world.local_size),
-            precision=config.precision,
-            max_epochs=config.optim.epochs,
-            accumulate_grad_batches=config.optim.accumulate,
-            gradient_clip_val=config.optim.clip or None,
-            use_distributed_sampler=False,
-            callbacks=_callbacks(out),
-            logger=TensorBoardLogger(out, name="tensorboard", version=""),
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            log_every_n_steps=1,
-        )
-        resumed = str(checkpoint) if checkpoint.is_file() else None
-        trainer.fit(task, loader, ckpt_path=resumed, weights_only=True)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
-
-
-def _callbacks(out: Path) -> list[Callback]:
-    keeper = ModelCheckpoint(
-        out,
-        filename=CHECKPOINT_FILE.removesuffix(".ckpt"),
-        enable_version_counter=False,
-        save_on_train_epoch_end=True,
-    )
-    return [MetricsFile(out), Progress(), AlignmentWatch(), keeper]
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep Lightning's banners and its advice for its own users from ours."""
-    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
-    levels = [logger.level for logger in loggers]
-    try:
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module="lightning")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

@@ -16,7 +16,7 @@ from torch.utils.data import Dataset, Sampler
 
 from dealseg.config import AugmentConfig
 from dealseg.data import RgbdDataset
-from dealseg.data.sample import Sample
+from dealseg.data.sample import Sample, replaced
 from dealseg.data.transforms import Augmentation, augment, sample_generator, to_size
 from dealseg.errors import DataError
 from dealseg.losses import DepthEdges
@@ -25,20 +25,33 @@ Batch = dict[str, Tensor]
 Key = tuple[int, int]
 
 
-def training_sample(dataset: RgbdDataset, index: int) -> Sample:
-    """Read image, tags and depth; an image without a depth file has no valid depth.
+def training_sample(dataset: RgbdDataset, index: int, *, depth: bool = True) -> Sample:
+    """Read image and tags, and depth if asked; without a depth file there is no valid depth.
 
     Raises:
         DataError: if the image has no tags.
     """
-    image, tags, found = dataset.image(index), dataset.tags(index), dataset.depth(index)
-    if tags is None:
-        raise DataError(f"{dataset.image_path(index)}: has no tags, so it cannot be trained on")
+    image, tags = dataset.image(index), required_tags(dataset, index)
+    sample = Sample(image=image, tags=tags, name=dataset.names[index])
+    if not depth:
+        return sample
+    found = dataset.depth(index)
     if found is None:
         shape = (1, *image.shape[-2:])
         found = torch.zeros(shape), torch.zeros(shape, dtype=torch.bool)
-    depth, valid = found
-    return Sample(image=image, tags=tags, depth=depth, valid=valid, name=dataset.names[index])
+    return replaced(sample, depth=found[0], valid=found[1])
+
+
+def required_tags(dataset: RgbdDataset, index: int) -> Tensor:
+    """Return the tags of an image that must have some (all 0 for background only).
+
+    Raises:
+        DataError: if nobody said which classes are in it.
+    """
+    tags = dataset.tags(index)
+    if tags is None:
+        raise DataError(f"{dataset.image_path(index)}: has no tags, so it cannot be trained on")
+    return tags
 
 
 def common_size(dataset: RgbdDataset, long_side: int, looked_at: int = 50) -> tuple[int, int]:
@@ -60,13 +73,14 @@ class ImageSamples(Dataset[Batch]):
         config: the augmentation.
         seed: of the augmentation.
         depth_of: index of the image whose depth each image gets; its own but in the control.
+            None if no loss asks for depth: then none is read.
     """
 
     dataset: RgbdDataset
     size: tuple[int, int]
     config: AugmentConfig
     seed: int
-    depth_of: tuple[int, ...]
+    depth_of: tuple[int, ...] | None
 
     @cached_property
     def _augmentation(self) -> Augmentation:
@@ -92,15 +106,14 @@ class ImageSamples(Dataset[Batch]):
         generator = sample_generator(self.seed, epoch, index)
         changed = augment(sample, self._augmentation, generator)
         kept = ("image", "tags", "depth", "valid")
-        return {name: changed[name] for name in kept}  # type: ignore[literal-required]
+        return {name: changed[name] for name in kept if name in changed}  # type: ignore[literal-required]
 
     def _read(self, index: int) -> Sample:
-        sample = training_sample(self.dataset, index)
-        if self.depth_of[index] == index:
+        sample = training_sample(self.dataset, index, depth=self.depth_of is not None)
+        if self.depth_of is None or self.depth_of[index] == index:
             return sample
         other = to_size(training_sample(self.dataset, self.depth_of[index]), self.size)
-        own = to_size(sample, self.size)
-        return Sample(**{**own, "depth": other["depth"], "valid": other["valid"]})
+        return replaced(to_size(sample, self.size), depth=other["depth"], valid=other["valid"])
 
 
 @dataclass(frozen=True)
@@ -110,14 +123,14 @@ class CachedSamples(Dataset[Batch]):
     Attributes:
         features: (n, 2, ...) float16, memory-mapped; 1 is the mirrored image.
         tags: (n, k).
-        edges: depth edges of the unmirrored images.
+        edges: depth edges of the unmirrored images; None if no loss asks for them.
         flip: probability of taking the mirrored image.
         seed: of that choice.
     """
 
     features: np.ndarray
     tags: Tensor
-    edges: DepthEdges
+    edges: DepthEdges | None
     flip: float
     seed: int
 
@@ -128,10 +141,14 @@ class CachedSamples(Dataset[Batch]):
         epoch, index = key
         chance = torch.rand((), generator=sample_generator(self.seed, epoch, index))
         mirrored = bool(chance < self.flip)
+        features = torch.from_numpy(self.features[index, int(mirrored)].astype(np.float32))
+        return {"features": features, "tags": self.tags[index], **self._edges(index, mirrored)}
+
+    def _edges(self, index: int, mirrored: bool) -> Batch:
+        if self.edges is None:
+            return {}
         strength, valid = self.edges.strength[index], self.edges.valid[index]
         return {
-            "features": torch.from_numpy(self.features[index, int(mirrored)].astype(np.float32)),
-            "tags": self.tags[index],
             "edges": strength.flip(-1) if mirrored else strength,
             "edges_valid": valid.flip(-1) if mirrored else valid,
         }

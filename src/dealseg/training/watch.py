@@ -3,12 +3,14 @@
 import csv
 import io
 import logging
+import math
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from tqdm import tqdm
 
+from dealseg.errors import ConfigError
 from dealseg.models.runs import write_text
 
 METRICS_FILE = "metrics.csv"
@@ -73,10 +75,33 @@ class Progress(Callback):
         if isinstance(outputs, dict) and "loss" in outputs and not self.bar.disable:
             self.bar.set_postfix(loss=f"{float(outputs['loss'].detach()):.3f}", refresh=False)
 
-    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Close the bar, also after an exception."""
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Close the bar."""
+        self.bar.close()
+
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        """Close the bar, so that a message begins on a line of its own."""
         if hasattr(self, "bar"):
             self.bar.close()
+
+
+class FiniteWatch(Callback):
+    """Stops a training whose loss is no number any more, before that becomes a checkpoint."""
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Look at the epoch's mean.
+
+        Raises:
+            ConfigError: if it is infinite or NaN.
+        """
+        loss = float(trainer.callback_metrics["loss/total"])
+        if not math.isfinite(loss):
+            raise ConfigError(
+                f"the loss is {loss} in epoch {trainer.current_epoch}: lower --optim.lr, limit the "
+                "gradient with --optim.clip 1, or take --precision 32-true"
+            )
 
 
 class AlignmentWatch(Callback):
@@ -115,7 +140,8 @@ def alignment_warnings(metrics: dict[str, float]) -> dict[str, str]:
         )
     if active and (flat > FLAT_SHARE or cam < 0.01):
         found["collapse"] = (
-            f"{flat:.0%} of the CAMs are flat: the loss outweighs the class loss. Lower "
-            "--deal.weight, or start it later with --deal.start and --deal.warmup"
+            f"{flat:.0%} of the CAMs are flat and {cam:.1%} of their cells are edges: the loss "
+            "outweighs the class loss. Lower --deal.weight, or start it later with --deal.start "
+            "and --deal.warmup"
         )
     return found
