@@ -1,11 +1,11 @@
 """Pretrained backbone weights: embedded, from a file, or downloaded by timm. Never unpickled."""
 
 import importlib.util
+import pickle
 from pathlib import Path
 
 import timm
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -43,11 +43,14 @@ def read_state(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, SafetensorError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise CheckpointError(f"{path}: not readable as weights ({_first_line(error)})") from error
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{path}: not a state dict, and nothing of it was run ({_refusal(error)}); save "
+            "model.state_dict() with torch.save, or a safetensors file"
+        ) from error
     except Exception as error:
         raise CheckpointError(
-            f"{path}: holds more than tensors ({_first_line(error)}); save its state dict instead"
+            f"{path}: not readable as weights, or cut short ({_first_line(error)})"
         ) from error
     for key in ("model", "state_dict"):
         state = state.get(key, state) if isinstance(state, dict) else state
@@ -94,18 +97,43 @@ def _downloaded(name: str) -> dict[str, Tensor]:
 
 
 def _load_into(backbone: nn.Module, state: dict[str, Tensor], source: str) -> None:
-    """Copy what the backbone has; a classifier in the file is left out, anything else refused."""
+    """Copy what the backbone has; a classifier in the file is left out, anything else refused.
+
+    A ViT that normalised its average-pooled tokens (`fc_norm`) normalises each of them here.
+    """
     own = backbone.state_dict()
-    missing = [name for name in own if name not in state]
-    wrong = [name for name in own if name in state and own[name].shape != state[name].shape]
-    if missing or wrong:
-        first = (missing or wrong)[0]
+    norms = {name: name.replace("norm.", "fc_norm.") for name in ("norm.weight", "norm.bias")}
+    names = {name: norms[name] if name in norms and name not in state else name for name in own}
+    missing = [name for name in own if names[name] not in state]
+    wrong = [n for n in own if n not in missing and own[n].shape != state[names[n]].shape]
+    extra = _foreign(backbone, set(state) - set(names.values()))
+    if missing or wrong or extra:
+        first = (missing or wrong or extra)[0]
         raise CheckpointError(
-            f"{source} do not fit the backbone: {len(missing)} tensors missing and {len(wrong)} of "
-            f"another shape, first {first!r}; is it the right model.backbone?"
+            f"{source} do not fit the backbone: {len(missing)} tensors missing, {len(wrong)} of "
+            f"another shape and {len(extra)} unknown, first {first!r}; is it the right "
+            "model.backbone?"
         )
-    backbone.load_state_dict({name: state[name] for name in own})
+    backbone.load_state_dict({name: state[names[name]] for name in own})
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+def _foreign(backbone: nn.Module, extra: set[str]) -> list[str]:
+    """Return the names in `extra` that belong to a part the backbone has, classifiers aside."""
+    facts = getattr(backbone, "pretrained_cfg", None) or {}
+    classifiers = facts.get("classifier") or ()
+    classifiers = (classifiers,) if isinstance(classifiers, str) else tuple(classifiers)
+    parts = {name for name, _ in backbone.named_children()} - {"head"}
+    return sorted(
+        name
+        for name in extra
+        if name.partition(".")[0] in parts and not name.startswith(classifiers)
+    )
+
+
+def _refusal(error: Exception) -> str:
+    """Return what weights_only loading stumbled over, without torch's advice to switch it off."""
+    return _first_line(error.__context__ or error).partition(" was not")[0]
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).splitlines()[0][:200] if len(str(error)) > 3 else type(error).__name__
