@@ -2,10 +2,13 @@
 
 from collections.abc import Callable
 from difflib import get_close_matches
+from itertools import product
 from typing import Any
 
 import timm
 import torch
+from timm.layers import PatchEmbed
+from timm.models import VisionTransformer
 from torch import Tensor, nn
 
 from dealseg.errors import ConfigError
@@ -14,7 +17,7 @@ Stage = Callable[[Tensor], Tensor]
 
 
 def build_backbone(name: str, output_stride: int) -> nn.Module:
-    """Return an untrained timm backbone without classifier, for any image size.
+    """Return an untrained timm backbone without classifier, for any image size where it can.
 
     A CNN that cannot be dilated keeps its own stride; a ViT has its patch size.
 
@@ -24,13 +27,14 @@ def build_backbone(name: str, output_stride: int) -> nn.Module:
     if not timm.is_model(name):
         near = ", ".join(get_close_matches(name, timm.list_models(), 4)) or "timm.list_models()"
         raise ConfigError(f"model.backbone: timm knows no {name!r}; see {near}")
-    for options in (
+    sizes: tuple[dict[str, Any], ...] = (
         {"dynamic_img_size": True, "dynamic_img_pad": True},
         {"output_stride": output_stride},
         {"strict_img_size": False},
         {},
-    ):
-        net = _try_build(name, options)
+    )
+    for size, pool in product(sizes, ({"global_pool": ""}, {})):
+        net = _try_build(name, {**size, **pool})
         if net is not None:
             return net
     raise ConfigError(f"model.backbone: {name!r} cannot be built without its classifier")
@@ -39,9 +43,7 @@ def build_backbone(name: str, output_stride: int) -> nn.Module:
 def _try_build(name: str, options: dict[str, Any]) -> nn.Module | None:
     """Build without classifier, or return None where this family does not know the options."""
     try:
-        net: nn.Module = timm.create_model(
-            name, pretrained=False, num_classes=0, global_pool="", **options
-        )
+        net: nn.Module = timm.create_model(name, pretrained=False, num_classes=0, **options)
     except (TypeError, NotImplementedError, RuntimeError, AssertionError, ValueError):
         return None
     return net
@@ -50,34 +52,85 @@ def _try_build(name: str, options: dict[str, Any]) -> nn.Module | None:
 def stages(backbone: Any) -> list[Stage]:
     """Return functions whose composition is the backbone's `forward_features`.
 
-    Known families: EfficientNet and MobileNet, ResNet, ConvNeXt, plain ViT. Any other backbone is a
-    single stage: it can be trained whole, but nothing of it can be frozen and cached.
+    Known families: EfficientNet and MobileNetV2, ResNet, ConvNeXt, plain ViT. Any other backbone is
+    a single stage: it can be trained whole, but nothing of it can be frozen and cached.
     """
     for family in (_efficientnet, _resnet, _convnext, _vit):
         found = family(backbone)
         if found:
             return found
-    return [backbone.forward_features]
+    return [_Whole(backbone)]
 
 
 def stage_modules(backbone: nn.Module, count: int) -> list[nn.Module]:
-    """Return the modules inside the first `count` stages, for freezing."""
+    """Return the modules inside the first `count` stages."""
     found: list[nn.Module] = []
     for stage in stages(backbone)[:count]:
-        found += [part for part in getattr(stage, "parts", [stage]) if isinstance(part, nn.Module)]
+        parts = [*stage.parts, *stage.inner] if isinstance(stage, _Chain) else [stage]
+        found += [part for part in parts if isinstance(part, nn.Module)]
     return found
 
 
-class _Chain:
-    """Parts applied one after the other."""
+def freeze(backbone: nn.Module, count: int) -> None:
+    """Make the parameters of the first `count` stages, a ViT's own tokens among them, constant."""
+    for module in stage_modules(backbone, count):
+        module.requires_grad_(False)
+    for stage in stages(backbone)[:count]:
+        for parameter in stage.tokens if isinstance(stage, _Chain) else ():
+            parameter.requires_grad_(False)
 
-    def __init__(self, *parts: Stage) -> None:
+
+class _Chain:
+    """Parts applied one after the other.
+
+    Args:
+        parts: functions, most of them modules.
+        inner: modules that a part uses without being one.
+        tokens: parameters that a part uses and that are in none of the modules.
+    """
+
+    def __init__(
+        self,
+        *parts: Stage,
+        inner: tuple[nn.Module, ...] = (),
+        tokens: tuple[nn.Parameter, ...] = (),
+    ) -> None:
         self.parts = parts
+        self.inner = inner
+        self.tokens = tokens
 
     def __call__(self, x: Tensor) -> Tensor:
         for part in self.parts:
             x = part(x)
         return x
+
+
+class _Whole:
+    """A backbone of another family, in one go; tokens become the map that timm makes of them."""
+
+    def __init__(self, net: Any) -> None:
+        self.net = net
+
+    def __call__(self, x: Tensor) -> Tensor:
+        try:
+            return self._features(x)
+        except torch.cuda.OutOfMemoryError:
+            raise
+        except (AssertionError, AttributeError, RuntimeError, TypeError, ValueError) as error:
+            reason = str(error).partition("\n")[0] or type(error).__name__
+            raise ConfigError(
+                f"model.backbone: {type(self.net).__name__} cannot take images of {x.shape[-2]}x"
+                f"{x.shape[-1]} pixels ({reason}); choose another image size or backbone"
+            ) from error
+
+    def _features(self, x: Tensor) -> Tensor:
+        features: Tensor
+        if not hasattr(self.net, "patch_embed"):
+            features = self.net.forward_features(x)
+            if features.ndim == 4:
+                return features
+        features, maps = self.net.forward_intermediates(x, indices=1, norm=True, output_fmt="NCHW")
+        return features if features.ndim == 4 else maps[-1]
 
 
 def _has(backbone: nn.Module, *names: str) -> bool:
@@ -107,41 +160,67 @@ def _convnext(net: Any) -> list[Stage]:
 
 
 def _vit(net: Any) -> list[Stage]:
-    if not _has(net, "patch_embed", "_pos_embed", "norm_pre", "blocks", "norm"):
+    if not isinstance(net, VisionTransformer) or type(net.patch_embed) is not PatchEmbed:
         return []
-    embed = _Chain(net.patch_embed, net._pos_embed, net.patch_drop, net.norm_pre)
+    embed = _Chain(
+        *(net.patch_embed, net._pos_embed, net.patch_drop, net.norm_pre),
+        inner=(net.pos_drop,),
+        tokens=tuple(net.parameters(recurse=False)),
+    )
     *others, last = net.blocks
     return [embed, *others, _Chain(last, net.norm)]
 
 
 def feature_map(backbone: Any, features: Tensor, grid: tuple[int, int] | None) -> Tensor:
-    """Return features as (b, c, h, w): patch tokens on `grid`, without the prefix tokens."""
+    """Return features as (b, c, h, w): patch tokens on `grid`, without the prefix tokens.
+
+    Raises:
+        ConfigError: if there are not as many patch tokens as cells.
+    """
     if features.ndim == 4:
         channels_last = getattr(backbone, "output_fmt", "NCHW") == "NHWC"
         return features.permute(0, 3, 1, 2) if channels_last else features
-    patches = features[:, getattr(backbone, "num_prefix_tokens", 1) :]
-    rows, columns = grid or _square(patches.shape[1])
-    return patches.transpose(1, 2).reshape(len(patches), -1, rows, columns)
+    patches = features[:, backbone.num_prefix_tokens :]
+    if grid is None or patches.shape[1] != grid[0] * grid[1]:
+        raise ConfigError(
+            f"{patches.shape[1]} patch tokens are not a grid of {grid}; "
+            "say with set_image_size for which image size they were made"
+        )
+    return patches.transpose(1, 2).reshape(len(patches), -1, *grid)
 
 
 def token_grid(backbone: Any, height: int, width: int) -> tuple[int, int] | None:
-    """Return rows and columns of a ViT's patches, counting padded ones; None for a CNN."""
+    """Return rows and columns of a plain ViT's patches, counting padded ones; None for others."""
     embed = getattr(backbone, "patch_embed", None)
-    if embed is None or not hasattr(embed, "patch_size"):
+    if type(embed) is not PatchEmbed:
         return None
     down, across = embed.patch_size
     return -(-height // down), -(-width // across)
 
 
-def _square(count: int) -> tuple[int, int]:
-    side = round(count**0.5)
-    return side, count // side
+def probe(backbone: Any) -> Tensor:
+    """Return the feature map of a small black image, for its channels and what it depends on.
+
+    Raises:
+        ConfigError: if the backbone makes no feature map.
+    """
+    chain = stages(backbone)
+    height, width = (64, 64) if len(chain) > 1 else backbone.pretrained_cfg["input_size"][1:]
+    was = backbone.training
+    backbone.eval()
+    with torch.enable_grad():
+        features = _Chain(*chain)(torch.zeros(1, 3, height, width))
+    backbone.train(was)
+    return feature_map(backbone, features, token_grid(backbone, height, width))
 
 
-def channels(backbone: Any) -> int:
-    """Return the number of feature channels (some networks widen after `num_features`)."""
-    with torch.no_grad():
-        was = backbone.training
-        features = backbone.eval().forward_features(torch.zeros(1, 3, 224, 224))
-        backbone.train(was)
-    return feature_map(backbone, features, token_grid(backbone, 224, 224)).shape[1]
+def freeze_unused(backbone: nn.Module, features: Tensor) -> None:
+    """Make parameters constant that features do not depend on (DDP would wait for their gradient).
+
+    Some networks keep parts of a head, e.g. ConvNeXt its last norm.
+    """
+    parameters = [p for p in backbone.parameters() if p.requires_grad]
+    with torch.enable_grad():
+        gradients = torch.autograd.grad(features.sum(), parameters, allow_unused=True)
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.requires_grad_(gradient is not None)

@@ -1,5 +1,8 @@
 """A CAM network on any timm backbone."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -24,7 +27,8 @@ class TimmCam(CamModel):
         classes: number of foreground classes.
         config: backbone and its weights.
         frozen_stages: leading stages that are not trained and whose output may be cached.
-        generator: draws the classifier's first weights.
+        generator: draws the first weights of the classifier, and of the backbone unless pretrained;
+            seed 0 without one. The global random state is neither read nor changed.
     """
 
     mean: Tensor
@@ -41,9 +45,10 @@ class TimmCam(CamModel):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
-        self.backbone = backbones.build_backbone(config.backbone, config.output_stride)
-        if config.pretrained:
-            load_pretrained(self.backbone, config.backbone, config.weights)
+        if classes < 1:
+            raise ConfigError(f"classes must be >= 1, got {classes}")
+        with _own_randomness(generator):
+            self._build(classes, config)
         total = len(backbones.stages(self.backbone))
         if not 0 <= frozen_stages < total:
             raise ConfigError(
@@ -51,11 +56,17 @@ class TimmCam(CamModel):
                 f"got {frozen_stages}"
             )
         self.frozen_stages = frozen_stages
-        for module in backbones.stage_modules(self.backbone, frozen_stages):
-            module.requires_grad_(False)
-        self.classifier = _classifier(backbones.channels(self.backbone), classes, generator)
+        backbones.freeze(self.backbone, frozen_stages)
         self._set_normalisation()
         self._grid: tuple[int, int] | None = None
+
+    def _build(self, classes: int, config: ModelConfig) -> None:
+        self.backbone = backbones.build_backbone(config.backbone, config.output_stride)
+        if config.pretrained:
+            load_pretrained(self.backbone, config.backbone, config.weights)
+        features = backbones.probe(self.backbone)
+        backbones.freeze_unused(self.backbone, features)
+        self.classifier = _classifier(features.shape[1], classes)
 
     def _set_normalisation(self) -> None:
         facts = getattr(self.backbone, "pretrained_cfg", {}) or {}
@@ -96,10 +107,19 @@ class TimmCam(CamModel):
         return list(self.classifier.parameters())
 
 
-def _classifier(channels: int, classes: int, generator: torch.Generator | None) -> nn.Conv2d:
+@contextmanager
+def _own_randomness(generator: torch.Generator | None) -> Iterator[None]:
+    """Let timm draw from a seed of `generator` (0 without one); the global state is restored."""
+    seed = 0 if generator is None else int(torch.randint(2**31, (), generator=generator))
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield
+
+
+def _classifier(channels: int, classes: int) -> nn.Conv2d:
     """Return a 1x1 convolution with small weights and no opinion (bias 0) at the start."""
     layer = nn.Conv2d(channels, classes, 1)
     with torch.no_grad():
-        layer.weight.normal_(0.0, 0.01, generator=generator)
+        layer.weight.normal_(0.0, 0.01)
         layer.bias.zero_()  # type: ignore[union-attr]
     return layer
