@@ -1,13 +1,15 @@
 """Run folders: a trained network and everything needed to use it again."""
 
+import contextlib
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
 import yaml
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from dealseg.config import TrainConfig
@@ -89,7 +91,9 @@ def from_mapping(kind: type, content: Mapping[str, Any]) -> Any:
         raise ConfigError(f"unknown key {unknown[0]!r}; known: {', '.join(sorted(hints))}")
     values = {}
     for name, value in content.items():
-        if is_dataclass(hints[name]) and isinstance(value, Mapping):
+        if is_dataclass(hints[name]):
+            if not isinstance(value, Mapping):
+                raise ConfigError(f"{name} must hold keys and values, got {value!r}")
             values[name] = from_mapping(hints[name], value)
         else:
             values[name] = tuple(value) if isinstance(value, list) else value
@@ -97,11 +101,17 @@ def from_mapping(kind: type, content: Mapping[str, Any]) -> Any:
 
 
 def save_weights(folder: Path, model: CamModel) -> None:
-    """Write the network's tensors, atomically; the file's being there says the run is finished."""
+    """Write the network's tensors, atomically; the file's being there says the run is finished.
+
+    Raises:
+        CheckpointError: if they cannot be written, for example for want of room.
+    """
     state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-    partial = folder / f".{WEIGHTS_FILE}.part"
-    save_file(state, partial)
-    os.replace(partial, folder / WEIGHTS_FILE)
+    try:
+        with replacing(folder / WEIGHTS_FILE) as partial:
+            save_file(state, partial)
+    except SafetensorError as error:
+        raise CheckpointError(f"{folder / WEIGHTS_FILE}: cannot be written ({error})") from error
 
 
 def load_weights(folder: Path, model: CamModel) -> str:
@@ -137,9 +147,21 @@ def load_run(folder: Path) -> Run:
 
 def write_text(path: Path, text: str) -> None:
     """Write a small file so that it is either the old one or the new one, never half."""
+    with replacing(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a file to write beside `path`; it takes its place if all goes well, else it is gone."""
     partial = path.with_name(f".{path.name}.part")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    try:
+        yield partial
+        os.replace(partial, path)
+    except BaseException:
+        with contextlib.suppress(OSError):  # what went wrong before says more
+            partial.unlink(missing_ok=True)
+        raise
 
 
 def _plain(value: Any) -> Any:
