@@ -12,11 +12,12 @@ from tqdm import tqdm
 
 from dealseg.cam import threshold_mask
 from dealseg.data import RgbdDataset
+from dealseg.data.files import read_json
 from dealseg.errors import DataError
 from dealseg.labeling.palette import palette
-from dealseg.labeling.scoring import LabelOptions, score_dataset, tags_of
+from dealseg.labeling.scoring import LabelOptions, require_same_classes, score_dataset, tags_of
 from dealseg.models import Run
-from dealseg.models.runs import write_text
+from dealseg.models.runs import replacing, write_text
 
 MANIFEST = "labels.json"
 _STARTED = ".labels.part.json"
@@ -45,9 +46,13 @@ def label_dataset(
     """Write a mask for every image, and `labels.json`; an interrupted call goes on where it was.
 
     Raises:
-        DataError: if `out` holds something else, or masks made with other settings.
+        DataError: if `out` holds something else, or masks made with other settings, if the classes
+            are not the run's, or an image without tags is not to be labelled.
     """
+    require_same_classes(run, dataset)
+    predicted = sum(tags_of(dataset, index, options) is None for index in range(len(dataset)))
     settings = _settings(run, dataset, options, threshold_origin)
+    settings["tags"] = _tag_origin(predicted, len(dataset))
     _claim(out, settings)
     todo = [i for i, name in enumerate(dataset.names) if not mask_path(out, name).is_file()]
     colours = palette(256)
@@ -56,7 +61,6 @@ def label_dataset(
     ):
         mask = threshold_mask(scores.winner, scores.score, options.threshold)
         write_mask(mask_path(out, dataset.names[index]), mask.numpy(), colours)
-    predicted = sum(tags_of(dataset, i, options) is None for i in range(len(dataset)))
     manifest = {**settings, "images": len(dataset), "images_with_predicted_tags": predicted}
     write_text(out / MANIFEST, json.dumps(manifest, indent=1) + "\n")
     (out / _STARTED).unlink(missing_ok=True)
@@ -70,27 +74,27 @@ def _settings(
         "classes": list(run.facts.classes),
         "threshold": options.threshold,
         "threshold_origin": threshold_origin,
-        "tags": options.tags if options.tags != "auto" else _tag_origin(dataset),
         "scales": list(options.scales),
         "flip": options.flip,
         "probability": options.probability,
-        "run": str(run.path),
+        "run": str(run.path.resolve()),
         "weights_sha256": run.weights_sha256,
-        "data": str(dataset.root),
+        "data": str(dataset.root.resolve()),
         "ignore_index": 255,
     }
 
 
-def _tag_origin(dataset: RgbdDataset) -> str:
-    given = any(dataset.tags(index) is not None for index in range(len(dataset)))
-    return "data" if given else "predicted"
+def _tag_origin(predicted: int, images: int) -> str:
+    if predicted == 0:
+        return "data"
+    return "predicted" if predicted == images else "data, predicted where an image has none"
 
 
 def _claim(out: Path, settings: dict[str, Any]) -> None:
     """Make the output folder ours, or refuse it."""
     for file in (out / MANIFEST, out / _STARTED):
         if file.is_file():
-            found = json.loads(file.read_text(encoding="utf-8"))
+            found = _read_settings(file)
             changed = [key for key, value in settings.items() if found.get(key) != value]
             if changed:
                 raise DataError(
@@ -105,6 +109,13 @@ def _claim(out: Path, settings: dict[str, Any]) -> None:
     write_text(out / _STARTED, json.dumps(settings))
 
 
+def _read_settings(file: Path) -> dict[str, Any]:
+    found = read_json(file)
+    if not isinstance(found, dict):
+        raise DataError(f"{file}: not written by dealseg label; choose another --out")
+    return found
+
+
 def mask_path(out: Path, name: str) -> Path:
     """Return where the mask of an image stands; names may have folders in them."""
     return out / "masks" / f"{name}.png"
@@ -115,6 +126,5 @@ def write_mask(path: Path, mask: np.ndarray, colours: Sequence[int]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     picture = Image.fromarray(mask)
     picture.putpalette(colours)  # turns the grey picture into an indexed one, values unchanged
-    partial = path.with_name(f".{path.name}.part")
-    picture.save(partial, format="PNG", optimize=False)
-    partial.replace(path)
+    with replacing(path) as partial:
+        picture.save(partial, format="PNG", optimize=False)
