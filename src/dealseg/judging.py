@@ -26,7 +26,8 @@ class RunScores:
 
     def __iter__(self) -> Iterator[ScoredImage]:
         """Yield winner, score and class probabilities of each image."""
-        for index, scores in score_dataset(self.run, self.dataset, self.options):
+        judged = (i for i in range(len(self.dataset)) if self.dataset.mask(i) is not None)
+        for index, scores in score_dataset(self.run, self.dataset, self.options, judged):
             yield ScoredImage(
                 self.dataset.names[index], scores.winner, scores.score, scores.tag_scores
             )
@@ -54,7 +55,7 @@ def judge(
         allow_subset: accept that predictions are missing for some images.
 
     Raises:
-        ConfigError: if `source` does not exist.
+        ConfigError: if `source` does not exist, or the user chose a threshold for finished masks.
     """
     if not source.is_dir():
         raise ConfigError(f"{source}: no such folder; give a run, masks or CAM arrays")
@@ -67,12 +68,12 @@ def judge(
         info = SourceInfo("run", str(source), tags, str(source), run.weights_sha256)
     else:
         found = open_source(source)
-    finished = isinstance(found, MaskFolder)
+    own = isinstance(found, MaskFolder) and threshold_origin != "user"
     return evaluate(
         found,
         dataset,
-        threshold=None if finished else options.threshold,
-        threshold_origin=None if finished else threshold_origin,
+        threshold=None if own else options.threshold,
+        threshold_origin=None if own else threshold_origin,
         split=split,
         info=info,
         boundaries=boundaries,
