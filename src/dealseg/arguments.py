@@ -2,7 +2,7 @@
 
 import inspect
 import re
-from argparse import ArgumentError
+from argparse import SUPPRESS, ArgumentError
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
@@ -17,6 +17,9 @@ Commands = Mapping[str, Callable[..., int]]
 
 DESCRIPTION = "From RGB-D recordings with image-level tags to pixel masks."
 
+RECORDED = ("classes", "data_root", "depth_kind")
+"""What a run's `config.yaml` says of its data; passed over, so that `--config` takes the file."""
+
 
 def parse(commands: Commands, argv: Sequence[str]) -> tuple[str, dict[str, Any]]:
     """Parse the command line into a command's name and its arguments.
@@ -26,46 +29,96 @@ def parse(commands: Commands, argv: Sequence[str]) -> tuple[str, dict[str, Any]]
     Raises:
         ConfigError: for an unknown or malformed option, naming the nearest known one.
     """
-    parser = ArgumentParser(
-        prog="dealseg", description=DESCRIPTION, version=__version__, exit_on_error=False
-    )
+    parser = _parser(prog="dealseg", description=DESCRIPTION, version=__version__)
     subcommands = parser.add_subcommands(required=True, dest="command")
     for name, function in commands.items():
         help_line = (function.__doc__ or "").splitlines()[0]
         subcommands.add_subcommand(name, _subparser(function, help_line), help=help_line)
+    words = normalised(commands, argv)
+    typed = [word for word in words if word.partition("=")[0].removeprefix("--") in RECORDED]
+    if typed:
+        raise ConfigError(f"unknown option {typed[0]}; the data set says it")
     try:
-        parsed = parser.parse_args(normalised(commands, argv))
+        parsed = parser.parse_args(words)
         values = parser.instantiate_classes(parsed)[parsed.command].as_dict()
     except ArgumentError as error:
-        raise ConfigError(_explained(str(error), commands)) from error
-    values.pop("config", None)
+        raise ConfigError(_explained(str(error), commands, words)) from error
+    for name in ("config", *RECORDED):
+        values.pop(name, None)
     return parsed.command, values
 
 
+def _parser(**options: Any) -> ArgumentParser:
+    return ArgumentParser(exit_on_error=False, allow_abbrev=False, **options)
+
+
 def _subparser(function: Callable[..., int], description: str) -> ArgumentParser:
-    sub = ArgumentParser(description=description, exit_on_error=False)
+    sub = _parser(description=description)
     sub.add_argument("--config", action="config", help="YAML file with any of these options")
     lists = {name for name, kind in inspect.get_annotations(function).items() if kind == list[str]}
     for name in lists:
-        sub.add_argument(name, nargs="+", help="one or more")
+        sub.add_argument(name, nargs="+", help=_help(function, name))
     asked = {"out"} & _required(function)
-    sub.add_function_arguments(function, as_positional=True, skip=lists | asked)
+    sub.add_function_arguments(function, as_positional=True, skip={*lists, *asked})
     for name in asked:
-        sub.add_argument(f"--{name}", type=str, required=True, help="where to write (a new folder)")
+        sub.add_argument(f"--{name}", type=str, required=True, help=_help(function, name))
+    if any(is_dataclass(p.default) for p in inspect.signature(function).parameters.values()):
+        for name in RECORDED:
+            sub.add_argument(f"--{name}", type=Any, default=SUPPRESS, help=SUPPRESS)
     return sub
 
 
-def _explained(message: str, commands: Commands) -> str:
-    """Return an argument error in one line, with the nearest known option."""
+def _help(function: Callable[..., int], name: str) -> str:
+    """Return what the docstring says of a parameter, on one line."""
+    doc = inspect.getdoc(function) or ""
+    found = re.search(rf"^    {name}: (.+(?:\n {{8}}.+)*)", doc, re.MULTILINE)
+    return " ".join(found[1].split()) if found else ""
+
+
+def _explained(message: str, commands: Commands, words: Sequence[str]) -> str:
+    """Return an argument error in one line that names the option and the way out."""
     line = " ".join(message.split())
-    unknown = re.search(r"(?:[Uu]nrecognized arguments:|Key) \W*([\w.]+)", line)
-    near = get_close_matches(unknown[1], _options(commands), 1) if unknown else []
-    return f"{line}; did you mean --{near[0]}?" if near else line
+    name = next((word for word in words if word in commands), None)
+    if name is None:
+        given = next((word for word in words if not word.startswith("-")), "")
+        near = get_close_matches(given, commands, 1)
+        known = f"did you mean {near[0]}?" if near else f"there are: {', '.join(commands)}"
+        return f"no command {given!r}; {known}" if given else f"give a command; {known}"
+    if found := re.search(r"arguments are required: (.+)", line):
+        missing = [each.split(".")[-1] for each in found[1].split(", ")]
+        shown = [f"--{each}" if each == "out" else each.upper() for each in missing]
+        return f"{name} needs {' and '.join(shown)}; see dealseg {name} --help"
+    if found := re.search(r"(?:nrecognized arguments: --|does not accept option ')([\w.]+)", line):
+        where = " (in the --config file)" if "does not accept" in line else ""
+        near = get_close_matches(found[1], _options({name: commands[name]}), 1)
+        hint = f"did you mean --{near[0]}?" if near else f"see dealseg {name} --help"
+        return f"{name} knows no option --{found[1]}{where}; {hint}"
+    return _explained_value(line)
+
+
+def _explained_value(line: str) -> str:
+    if found := re.search(r'Parser key "([\w.]+)": (.+?)\.? (?:Got|Given) value: (.*)$', line):
+        return f"--{found[1]}: expected {_expected(found[2])}, got {found[3]}"
+    if found := re.search(r'^Parser key "([\w.]+)": (.+)$', line):
+        return f"--{found[1]}: {found[2]}"
+    return f"--config: {line}" if re.match(r"(Problems parsing|Unexpected) config", line) else line
+
+
+def _expected(kind: str) -> str:
+    """Say a type without Python's and the parser's words for it."""
+    if literal := re.search(r"Literal\[(.+?)\]", kind):
+        return f"one of {literal[1]}"
+    if "tuple" in kind:
+        elements = re.search(r"\d+(?= elements)", kind)
+        return f"{elements[0] if elements else 'some'} numbers such as [1.0,1.5]"
+    kind = kind.partition("Given value type")[0]
+    names = dict.fromkeys(re.findall(r"<class '(\w+)'>", kind))
+    return " or ".join("null" if each == "NoneType" else each for each in names) or kind
 
 
 def _options(commands: Commands) -> set[str]:
     """Return the names of all options."""
-    names = set()
+    names = {"config"}
     for function in commands.values():
         for parameter in inspect.signature(function).parameters.values():
             names.add(parameter.name)

@@ -4,6 +4,8 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,11 +18,11 @@ from dealseg.config import (
     OptimConfig,
     TrainConfig,
 )
-from dealseg.errors import DealsegError
+from dealseg.errors import DealsegError, one_line
 
 Format = Literal["auto", "folder", "bop"]
 
-_DATA, _MODEL, _DEAL = DataConfig(split="train"), ModelConfig(), DealConfig()
+_DATA, _MODEL, _DEAL = DataConfig(split="auto"), ModelConfig(), DealConfig()
 _OPTIM, _AUGMENT = OptimConfig(), AugmentConfig()
 
 
@@ -30,7 +32,7 @@ def synth(
     """Render a synthetic RGB-D tabletop data set with tags, depth and masks (BOP layout).
 
     Args:
-        out: folder to write.
+        out: folder to write; a new or empty one, or the same again after an interruption.
         images: training images.
         val_images: images of the `val` split.
         size: height and width in pixels.
@@ -95,7 +97,7 @@ def train(
 
     Args:
         data_path: data set in folder or BOP format.
-        out: run folder to write.
+        out: run folder to write; a new or empty one.
         method: CAM network: cam.
         losses: losses beside the class loss: deal or none.
         profile: `cached` computes features of frozen stages once (CPU), `full` trains through the
@@ -116,6 +118,10 @@ def train(
         optim: optimiser and schedule.
         augment: joint augmentation of image and depth.
     """
+    from dealseg.data import training_split
+
+    if data.split == "auto":
+        data = replace(data, split=training_split(data_path, data.format))
     config = TrainConfig(
         method, losses, profile, frozen_stages, freeze_batch_norm, seed, device, precision,
         channels_last, workers, data, model, deal, optim, augment,
@@ -145,7 +151,7 @@ def label(
     Args:
         run: run folder of a training.
         data: data set in folder or BOP format; tags are used where it has them, else predicted.
-        out: folder to write.
+        out: folder for `masks/` and `labels.json`; a new one, or the same to go on.
         threshold: background score; by default the one chosen on the embedded data.
         scales: image sizes whose CAMs are summed, relative to the training's.
         flip: add the CAMs of mirrored images.
@@ -208,8 +214,8 @@ def evaluate(
         split=split or "all", boundaries=boundaries, allow_subset=allow_subset,
     )  # fmt: skip
     path = Path(out) if out else Path(source) / "evaluation.json"
-    result.write_result(path)
     print(result.table())
+    result.write_result(path)
     print(f"written to {path}")
     return 0
 
@@ -251,7 +257,9 @@ def demo(out: str = "runs/demo", seed: int = 0, images: int = 240, epochs: int =
     """
     from dealseg.demo import run_demo
 
-    result = run_demo(Path(out), seed=seed, images=images, epochs=epochs, say=print)
+    result = run_demo(
+        Path(out), seed=seed, images=images, epochs=epochs, say=partial(print, flush=True)
+    )
     print(result)
     return 0
 
@@ -283,15 +291,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         name, values = parse(COMMANDS, sys.argv[1:] if argv is None else argv)
         return COMMANDS[name](**values)
     except KeyboardInterrupt:
-        print("interrupted; the same command with --resume goes on (train)", file=sys.stderr)
+        print("interrupted; the same command goes on (train: with --resume)", file=sys.stderr)
         return 130
     except (DealsegError, OSError, ValueError) as error:
         if os.environ.get("DEALSEG_DEBUG"):
             raise
-        print(f"dealseg: error: {_one_line(error)}", file=sys.stderr)
+        print(f"dealseg: error: {one_line(error)}", file=sys.stderr)
         return 2
-
-
-def _one_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[-1].strip()

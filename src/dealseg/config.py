@@ -20,7 +20,8 @@ class DataConfig:
 
     Attributes:
         format: layout of the data set; `auto` looks.
-        split: named part of the data set; all images when None.
+        split: named part of the data set; all images when None. The command's `auto` is `train`
+            where there is such a split, else all.
         depth_folder: folder of the depth maps, e.g. `depth_estimate` instead of the sensor's.
         long_side: images are resized to this many pixels on their longer side.
     """

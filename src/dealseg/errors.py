@@ -1,5 +1,7 @@
 """Mistakes the user can mend: the command shows them as one line and exits with code 2."""
 
+import re
+
 
 class DealsegError(Exception):
     """Base of every error whose message is written for the user.
@@ -18,3 +20,11 @@ class ConfigError(DealsegError, ValueError):
 
 class CheckpointError(DealsegError):
     """Weights or a run folder cannot be read or do not fit the network."""
+
+
+def one_line(error: Exception) -> str:
+    """Return what there is to mend; of an error that crossed processes, its last line alone."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: cannot be read or written ({error.strerror})"
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return re.sub(r"^dealseg(\.\w+)+: ", "", lines[-1].strip())

@@ -3,7 +3,7 @@
 from dealseg.data.base import IGNORE, DepthInfo, DepthKind, RgbdDataset
 from dealseg.data.check import check_dataset
 from dealseg.data.check_report import CheckReport, Problem
-from dealseg.data.opening import open_dataset
+from dealseg.data.opening import open_dataset, training_split
 
 __all__ = [
     "IGNORE",
@@ -14,4 +14,5 @@ __all__ = [
     "RgbdDataset",
     "check_dataset",
     "open_dataset",
+    "training_split",
 ]

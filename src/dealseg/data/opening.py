@@ -6,7 +6,7 @@ from typing import Literal, get_args
 from dealseg.data.base import RgbdDataset
 from dealseg.data.bop import open_bop
 from dealseg.data.files import Complain, fail, file_error
-from dealseg.data.folder import IMAGES, open_folder
+from dealseg.data.folder import IMAGES, open_folder, split_file
 from dealseg.data.frames import FrameDataset
 from dealseg.data.scenes import find_scenes
 from dealseg.errors import ConfigError
@@ -61,6 +61,22 @@ def list_dataset(
     return open_bop(
         root, split=split, depth_folder=depth_folder, min_visible=min_visible, complain=complain
     )
+
+
+def training_split(
+    path: str | Path,
+    format: Format = "auto",  # noqa: A002 - the name of the command's flag
+) -> str | None:
+    """Return `train` where a data set has a split of that name, else None: all images.
+
+    Raises:
+        DataError: if it is not a data set.
+    """
+    root = Path(path)
+    scenes = find_scenes(root) if tell_format(root, format) == "bop" else []
+    folders = {part for scene in scenes for part in scene.relative_to(root).parts[:-1]}
+    named = any(folder.startswith("train") for folder in folders)
+    return "train" if named or split_file(root, "train") else None
 
 
 def tell_format(root: Path, format: Format) -> Literal["folder", "bop"]:  # noqa: A002
