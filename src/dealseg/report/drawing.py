@@ -18,6 +18,7 @@ from dealseg.report.pictures import Picture, inputs, outputs
 CSS_PIXELS = 100
 """CSS pixels to Matplotlib's inch; charts are drawn at twice as many."""
 _TEXT = 10.8  # points: 15 CSS pixels
+_MARGINS = (56, 10, 50, 10)  # CSS pixels: left, right, bottom, top; Matplotlib's search is slow
 _DASHES = ("-", "-", (0, (6, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)), (0, (3, 1)))
 
 
@@ -29,8 +30,12 @@ def chart_png(chart: Chart, theme: Theme, size: tuple[int, int]) -> bytes:
         theme: colours.
         size: width and height in CSS pixels.
     """
-    figure = Figure(figsize=(size[0] / CSS_PIXELS, size[1] / CSS_PIXELS), layout="constrained")
-    draw(figure.add_subplot(), chart, theme)
+    width, height = size
+    left, right, bottom, top = _MARGINS
+    place = (left / width, bottom / height)
+    extent = (1 - (left + right) / width, 1 - (bottom + top) / height)
+    figure = Figure(figsize=(width / CSS_PIXELS, height / CSS_PIXELS))
+    draw(figure.add_axes((*place, *extent)), chart, theme)
     return _png(figure, 2 * CSS_PIXELS, "none")
 
 
@@ -69,7 +74,7 @@ def example_sheet(examples: Sequence[Example]) -> bytes:
 def draw(axes: Axes, chart: Chart, theme: Theme) -> None:
     """Draw lines, band and marks of a chart."""
     if chart.band is not None:
-        axes.axhspan(*chart.band, color=theme.grid, linewidth=0)
+        axes.axhspan(*chart.band, color=theme.grid, alpha=0.6, linewidth=0)
     for line in chart.lines:
         style = "--" if line.dashed else _DASHES[line.place % len(_DASHES)]
         single = "o" if len(line.points) == 1 else None

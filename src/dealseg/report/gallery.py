@@ -69,10 +69,16 @@ def _stripes() -> str:
 def _article(example: Example, classes: Sequence[str]) -> Html:
     heading = [element("h3", example.name), element("span", _tag_text(example), class_="soft")]
     parts = [element("div", *heading, class_="about"), _strip(inputs(example))]
-    if example.predictions:
-        parts.append(_strip(outputs(example)))
+    parts += map(_strip, _in_rows(list(outputs(example))))
     parts.append(class_legend(example, classes))
     return element("article", *parts)
+
+
+def _in_rows(pictures: Sequence[Picture]) -> list[Sequence[Picture]]:
+    """Put CAMs and masks of up to two runs in one row, of more in a row each."""
+    half = len(pictures) // 2
+    rows = [pictures] if half <= 2 else [pictures[:half], pictures[half:]]
+    return [row for row in rows if row]
 
 
 def _tag_text(example: Example) -> str:

@@ -17,7 +17,7 @@ from dealseg.labeling import colour_of
 from dealseg.report.colours import DEPTH_MAP, SCORE_MAP
 from dealseg.report.example import DepthView, Example, Prediction
 
-Pixels = UInt8[np.ndarray, "h w 3"]
+Pixels = UInt8[np.ndarray, "rows columns 3"]
 Size = tuple[int, int]
 
 LONG_SIDE = 400
@@ -127,7 +127,7 @@ def cam_pixels(prediction: Prediction, image: Pixels) -> Pixels:
     return np.where(outline[..., None], 255, np.rint(pixels)).astype(np.uint8)
 
 
-def mask_pixels(mask: UInt8[Tensor, "hm wm"], image: Pixels) -> Pixels:
+def mask_pixels(mask: UInt8[Tensor, "h w"], image: Pixels) -> Pixels:
     """Paint classes in the palette's plain colours over the faded image; 255 is hatched."""
     values = _nearest(mask, (image.shape[0], image.shape[1]))
     faded = _grey(image) * (1 - _PAPER) + 255 * _PAPER
@@ -195,15 +195,15 @@ def _smooth(maps: Float[Tensor, "h w"], size: Size) -> Float[np.ndarray, "h2 w2"
     return np.asarray(wide[0, 0].cpu())
 
 
-def _coloured(name: str, values: Float[np.ndarray, "h w"]) -> Pixels:
+def _coloured(name: str, values: Float[np.ndarray, "rows columns"]) -> Pixels:
     return np.asarray(colormaps[name](values, bytes=True)[..., :3])
 
 
-def _grey(image: Pixels) -> Float[np.ndarray, "h w"]:
+def _grey(image: Pixels) -> Float[np.ndarray, "rows columns"]:
     return np.asarray(image.astype(np.float64) @ _GREY)
 
 
-def _hatched(pixels: Pixels, known: Bool[np.ndarray, "h w"]) -> Pixels:
+def _hatched(pixels: Pixels, known: Bool[np.ndarray, "rows columns"]) -> Pixels:
     return np.where(known[..., None], pixels, hatching(*known.shape))
 
 

@@ -91,7 +91,7 @@ def per_class(runs: Sequence[RunRecord]) -> list[Html]:
             for share, (place, _) in zip(shares, judged, strict=True)
         ]
         rows.append([name, *cells, *([_difference(shares)] if pair else [])])
-    header = ["class", *(run.label for _, run in judged), *(["difference"] if pair else [])]
+    header = ["class", *(run.label for _, run in judged), *(["gain"] if pair else [])]
     return [
         element("p", "IoU in per cent at the fixed threshold.", class_="soft"),
         table(header, rows),
@@ -109,7 +109,9 @@ def thresholds(runs: Sequence[RunRecord]) -> list[Html]:
 
 def training(runs: Sequence[RunRecord]) -> list[Html]:
     """Return the training curves."""
-    figures = [_chart_figure(chart, [(_NARROW, 0)], class_="chart") for chart in training_charts(runs)]
+    figures = [
+        _chart_figure(chart, [(_NARROW, 0)], class_="chart") for chart in training_charts(runs)
+    ]
     if not figures:
         return [element("p", "No training curves: no run has a metrics.csv with figures.")]
     return [run_legend(runs), element("div", *figures, class_="charts")]
@@ -148,7 +150,8 @@ def configuration(runs: Sequence[RunRecord]) -> list[Html]:
             parts.append(table(["option", *labels], rows, class_="text"))
     for run in runs:
         lines = "\n".join(f"{name}: {value}" for name, value in run.settings().items())
-        summary = element("summary", f"All options of {run.label} ({run.path})")
+        place = element("span", f" {run.path}", class_="soft")
+        summary = element("summary", f"All options of {run.label}", place)
         parts.append(element("details", summary, element("pre", lines)))
     return parts
 

@@ -139,9 +139,9 @@ def meaning(runs: Sequence[RunRecord]) -> list[str]:
         "mIoU is the share of overlap between masks and ground truth, averaged over all classes "
         "with background; boundary IoU and contour F look at the outlines alone, where the Depth "
         "Edge Alignment Loss acts.",
-        "The fixed threshold was chosen without this data's ground truth, so its figures are what "
-        "you would get on images of your own; the ORACLE threshold was chosen with the ground "
-        "truth and only says how good the CAMs could be.",
+        "The fixed threshold comes from elsewhere than this data's ground truth (the table says "
+        "where from), so its figures are what you would get on images of your own; the ORACLE "
+        "threshold was chosen with the ground truth and only says how good the CAMs could be.",
     ]
     found = compare(runs)
     if found is None:
@@ -150,8 +150,8 @@ def meaning(runs: Sequence[RunRecord]) -> list[str]:
         last = f"Here DEAL's masks are {found.gain:.1f} points better at the fixed threshold"
     elif found.gain < 0:
         last = (
-            f"Here DEAL's masks are {-found.gain:.1f} points worse: look at the flat CAMs and the "
-            "edge shares below before anything else"
+            f"Here DEAL's masks are {-found.gain:.1f} points worse: see the "
+            "training curves of the flat CAMs and the edge shares before anything else"
         )
     else:
         last = "Here DEAL makes no difference at the fixed threshold"

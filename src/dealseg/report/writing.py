@@ -90,7 +90,8 @@ def _put(path: Path, content: bytes) -> None:
         draft.write_bytes(content)
         os.replace(draft, path)
     except OSError as error:
-        draft.unlink(missing_ok=True)
+        if draft.is_file():
+            draft.unlink()
         raise DataError(
             f"{path}: cannot write the report ({error.strerror}); choose a writable folder"
         ) from error

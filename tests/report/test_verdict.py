@@ -1,0 +1,109 @@
+import pytest
+from make_run import evaluation, make_run
+
+from dealseg.report.records import read_runs
+from dealseg.report.verdict import (
+    MINUS,
+    compare,
+    meaning,
+    oracle_sentence,
+    signed,
+    spread_sentence,
+    verdict,
+)
+
+
+@pytest.fixture
+def runs(tmp_path):
+    def read(*found):
+        """Make runs of (losses, evaluation or None)."""
+        paths = [
+            make_run(tmp_path / f"run{place}", losses, evaluation=judged, metrics=None)
+            for place, (losses, judged) in enumerate(found)
+        ]
+        return read_runs(paths)
+
+    return read
+
+
+def pair(runs, before, after):
+    return runs(("none", evaluation(before, before + 0.02)), ("deal", evaluation(after, 0.5)))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "sentence"),
+    [
+        (0.412, 0.450, "baseline 41.2 → DEAL 45.0, +3.8 points, DEAL is better."),
+        (0.412, 0.400, f"baseline 41.2 → DEAL 40.0, {MINUS}1.2 points, DEAL is worse."),
+        (0.41204, 0.41196, "baseline 41.2 → DEAL 41.2, no difference."),
+    ],
+)
+def test_the_verdict_says_better_worse_or_equal(runs, before, after, sentence):
+    assert verdict(pair(runs, before, after)) == f"mIoU at the fixed threshold: {sentence}"
+
+
+def test_the_gain_is_the_difference_of_the_figures_shown(runs):
+    found = compare(pair(runs, 0.41249, 0.45051))
+    assert (found.baseline, found.deal, found.gain) == (41.2, 45.1, 3.9)
+
+
+def test_the_order_in_which_runs_are_given_does_not_turn_the_comparison(runs):
+    found = compare(runs(("deal", evaluation(0.5)), ("none", evaluation(0.4))))
+    assert (found.baseline, found.deal) == (40.0, 50.0)
+
+
+def test_the_oracle_figures_stay_out_of_the_verdict_and_are_marked(runs):
+    records = pair(runs, 0.40, 0.45)
+    assert "42.0" not in verdict(records)
+    assert oracle_sentence(records).startswith("baseline 42.0 → DEAL 50.0 (+8.0)")
+    assert "upper bound" in oracle_sentence(records)
+
+
+def test_several_seeds_are_averaged_with_their_spread(runs):
+    records = runs(
+        ("none", evaluation(0.40)),
+        ("none", evaluation(0.42)),
+        ("deal", evaluation(0.45)),
+        ("deal", evaluation(0.47)),
+    )
+    assert "baseline 41.0 → DEAL 46.0, +5.0 points" in verdict(records)
+    assert spread_sentence(records).endswith("standard deviations 1.4 and 1.4 points.")
+
+
+def test_one_seed_is_said_to_be_one(runs):
+    assert "One run does not show" in spread_sentence(pair(runs, 0.4, 0.5))
+
+
+def test_runs_without_evaluation_are_said_to_have_none(runs):
+    records = runs(("none", None), ("deal", None))
+    assert "Not evaluated yet" in verdict(records)
+    assert compare(records) is None
+    assert oracle_sentence(records) is None
+
+
+def test_one_evaluated_run_is_reported_alone(runs):
+    records = runs(("none", None), ("deal", evaluation(0.45)))
+    assert verdict(records) == "mIoU at the fixed threshold: DEAL 45.0."
+
+
+@pytest.mark.parametrize("key", ["split", "dataset", "images"])
+def test_figures_on_different_data_are_not_compared(runs, key):
+    other = evaluation(0.5) | {key: 7}
+    records = runs(("none", evaluation(0.4)), ("deal", other))
+    assert compare(records) is None
+    assert "cannot be compared" in verdict(records)
+
+
+def test_a_mean_that_is_missing_is_no_zero(runs):
+    judged = evaluation(0.4)
+    judged["fixed"]["mean_iou"] = None
+    records = runs(("none", judged), ("deal", evaluation(0.5)))
+    assert compare(records) is None
+
+
+def test_the_meaning_follows_the_sign(runs):
+    assert "5.0 points better" in meaning(pair(runs, 0.4, 0.45))[-1]
+
+
+def test_signs_are_typographic_and_zero_has_none():
+    assert [signed(x) for x in (1.25, -1.2, 0.0)] == ["+1.2", f"{MINUS}1.2", "0.0"]
