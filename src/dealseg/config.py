@@ -141,7 +141,10 @@ class OptimConfig:
         """Refuse values that cannot work."""
         for name in ("epochs", "batch_size", "accumulate"):
             _require(getattr(self, name) >= 1, f"optim.{name}", ">= 1", getattr(self, name))
-        _require(self.lr > 0, "optim.lr", "> 0", self.lr)
+        for name in ("lr", "head_lr_factor"):
+            _require(getattr(self, name) > 0, f"optim.{name}", "> 0", getattr(self, name))
+        for name in ("weight_decay", "clip"):
+            _require(getattr(self, name) >= 0, f"optim.{name}", ">= 0", getattr(self, name))
 
 
 @dataclass(frozen=True)
@@ -166,6 +169,9 @@ class AugmentConfig:
         """Refuse values that cannot work."""
         _require(0 < self.scale[0] <= self.scale[1], "augment.scale", "0 < low <= high", self.scale)
         _require(0 <= self.flip <= 1, "augment.flip", "a probability", self.flip)
+        _require(0 <= self.colour <= 1, "augment.colour", "in [0, 1]", self.colour)
+        _require(0 <= self.rotation <= 180, "augment.rotation", "in [0, 180]", self.rotation)
+        _require(0 <= self.shear <= 80, "augment.shear", "in [0, 80]", self.shear)
 
 
 @dataclass(frozen=True)
@@ -207,6 +213,10 @@ class TrainConfig:
         """Refuse values that cannot work."""
         unknown = sorted(set(self.loss_names) - {"deal"})
         _require(not unknown, "losses", "'none' or 'deal'", self.losses)
+        _require(0 <= self.seed < 2**63, "seed", "in [0, 2^63)", self.seed)
+        _require(self.workers >= 0, "workers", ">= 0", self.workers)
+        stages = 0 if self.frozen_stages is None else self.frozen_stages
+        _require(stages >= 0, "frozen_stages", ">= 0", stages)
 
     @property
     def loss_names(self) -> tuple[str, ...]:
