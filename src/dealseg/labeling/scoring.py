@@ -1,5 +1,6 @@
 """From a trained network and an image to winner and score at every pixel."""
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -40,8 +41,10 @@ class LabelOptions:
         """Refuse values that cannot work."""
         if not 0 <= self.threshold <= 1:
             raise ConfigError(f"threshold must be in [0, 1], got {self.threshold}")
-        if not self.scales or min(self.scales) <= 0:
+        if not self.scales or not all(0 < scale < math.inf for scale in self.scales):
             raise ConfigError(f"scales must be positive, got {self.scales}")
+        if not 0 <= self.probability <= 1:
+            raise ConfigError(f"probability must be in [0, 1], got {self.probability}")
         if self.tags not in ("auto", "data", "predicted"):
             raise ConfigError(f"tags must be auto, data or predicted, got {self.tags!r}")
 

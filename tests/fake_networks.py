@@ -1,0 +1,61 @@
+"""CAM networks whose every number is known, and runs that hold them."""
+
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.nn.functional import adaptive_avg_pool2d
+
+from dealseg.config import DataConfig, ModelConfig, TrainConfig
+from dealseg.models import CamModel, CamOutput, Run, create
+from dealseg.models.runs import RunFacts, load_run, save_weights, write_config
+
+
+class ColourCam(CamModel):
+    """Each class answers to a colour, at one cell for 4x4 pixels; symmetric under mirroring."""
+
+    label_cam = deal_cam = "cam"
+
+    def __init__(self, classes=3, seed=0):
+        super().__init__()
+        generator = torch.Generator().manual_seed(seed)
+        self.mix = nn.Conv2d(3, classes, 1)
+        with torch.no_grad():
+            self.mix.weight.copy_(torch.randn(classes, 3, 1, 1, generator=generator))
+            self.mix.bias.copy_(torch.randn(classes, generator=generator) / 10)
+        self.calls = 0
+
+    def encode(self, image):
+        self.calls += 1
+        cells = [-(-side // 4) for side in image.shape[-2:]]
+        return adaptive_avg_pool2d(image, cells)
+
+    def decode(self, features):
+        cam = self.mix(features)
+        return CamOutput({"cam": cam.mean((-2, -1))}, {"cam": cam})
+
+    def head_parameters(self):
+        return list(self.mix.parameters())
+
+
+def fake_run(
+    classes=("cup", "plate"), long_side=48, path="runs/fake", seed=0, sha="ab" * 32
+) -> Run:
+    """Return a run around a ColourCam; nothing is on disk."""
+    config = TrainConfig(data=DataConfig(long_side=long_side))
+    facts = RunFacts(tuple(classes), "data", "metric")
+    return Run(Path(path), config, facts, ColourCam(len(classes), seed).eval(), sha)
+
+
+def write_run(folder: Path, classes=("cup", "plate"), long_side=48, seed=0) -> Run:
+    """Write a run folder of a tiny untrained network and load it."""
+    model = ModelConfig(backbone="test_resnet", pretrained=False)
+    config = TrainConfig(data=DataConfig(long_side=long_side), model=model)
+    folder.mkdir(parents=True)
+    write_config(folder, config, RunFacts(tuple(classes), "data", "metric"))
+    generator = torch.Generator().manual_seed(seed)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        network = create("cam", classes=len(classes), generator=generator, **vars(model))
+    save_weights(folder, network)
+    return load_run(folder)
