@@ -7,6 +7,7 @@ import torch
 from make_run import evaluation, make_run
 
 from dealseg.report import Example, Prediction, page, read_runs
+from dealseg.report.gallery import gallery
 from dealseg.report.markup import Html, element, table
 
 EVIL = "<script>alert('a\"&')</script>"
@@ -43,11 +44,11 @@ class Reader(HTMLParser):
         return [attributes for name, attributes in self.tags if name == tag]
 
 
-def example(name="scene/1", truth=True):
+def example(name="scene/1", truth=True, runs=("baseline", "DEAL")):
     size = (12, 16)
     winner = torch.ones(size, dtype=torch.uint8)
     score = torch.linspace(0, 1, 16).repeat(12, 1)
-    predictions = [Prediction(label, winner, score, 0.5) for label in ("baseline", "DEAL")]
+    predictions = [Prediction(label, winner, score, 0.5) for label in runs]
     image = torch.zeros(3, *size, dtype=torch.uint8)
     return Example(name, image, ("cup",), None, winner if truth else None, predictions)
 
@@ -182,3 +183,18 @@ def test_no_text_is_smaller_than_14_pixels():
     sizes = re.findall(r"font(?:-size)?:[^;]*?(\d+)px", style)
     assert len(sizes) > 10
     assert min(map(int, sizes)) >= 14
+
+
+def test_how_sure_the_verdict_is_stands_right_under_it(html):
+    text = "".join(Reader.of(html).text)
+    assert (
+        text.index("DEAL is better") < text.index("One run does not show") < text.index("Results")
+    )
+
+
+@pytest.mark.parametrize(("runs", "rows"), [((), 1), (("a", "b"), 2), (("a", "b", "c"), 3)])
+def test_cams_and_masks_share_a_row_up_to_two_runs_and_stand_below_each_other_beyond(runs, rows):
+    reader = Reader.of(gallery([example(runs=runs)], ("cup",)))
+    strips = [a for a in reader.all("div") if a.get("class") == "strip"]
+    assert len(strips) == rows
+    assert len(reader.all("img")) == 2 + 2 * len(runs)

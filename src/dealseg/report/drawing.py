@@ -94,6 +94,7 @@ def draw(axes: Axes, chart: Chart, theme: Theme) -> None:
             marker="D" if mark.oracle else "o",
             markersize=9,
             markeredgewidth=2,
+            clip_on=False,
             color=theme.line(mark.place),
             markerfacecolor="none" if mark.oracle else theme.line(mark.place),
         )

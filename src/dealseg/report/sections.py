@@ -8,7 +8,14 @@ from dealseg.report.drawing import chart_png
 from dealseg.report.markup import Html, element, joined, table
 from dealseg.report.pictures import uri
 from dealseg.report.records import Evaluation, Level, RunRecord, differing, flat
-from dealseg.report.verdict import compare, oracle_sentence, percent, signed, verdict
+from dealseg.report.verdict import (
+    compare,
+    oracle_sentence,
+    percent,
+    signed,
+    spread_sentence,
+    verdict,
+)
 
 _NARROW = (358, 250)
 _WIDE = (740, 330)
@@ -31,6 +38,7 @@ def opening(runs: Sequence[RunRecord], title: str) -> list[Html]:
             _card(signed(found.gain), "points", kind),
         ]
         parts.append(element("div", *cards, class_="cards"))
+        parts.append(element("p", spread_sentence(runs) or "", class_="soft"))
     ceiling = oracle_sentence(runs)
     if ceiling is not None:
         parts.append(element("p", element("span", "ORACLE", class_="badge"), f" {ceiling}"))

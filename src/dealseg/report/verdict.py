@@ -155,4 +155,4 @@ def meaning(runs: Sequence[RunRecord]) -> list[str]:
         )
     else:
         last = "Here DEAL makes no difference at the fixed threshold"
-    return [*sentences, f"{last}. {spread_sentence(runs)}"]
+    return [*sentences, f"{last}."]
