@@ -57,5 +57,16 @@ def write_run(folder: Path, classes=("cup", "plate"), long_side=48, seed=0) -> R
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         network = create("cam", classes=len(classes), generator=generator, **vars(model))
+    _spread(network.eval(), generator)
     save_weights(folder, network)
     return load_run(folder)
+
+
+@torch.no_grad()
+def _spread(network: CamModel, generator: torch.Generator) -> None:
+    """Scale the classifier so that CAMs of noise are centred at 0: masks with parts and edges."""
+    weight, bias = network.head_parameters()
+    cams = network(torch.rand(1, 3, 48, 64, generator=generator)).cams["cam"]
+    spread = cams.std((0, 2, 3))
+    weight /= spread[:, None, None, None]
+    bias.copy_(-cams.mean((0, 2, 3)) / spread)

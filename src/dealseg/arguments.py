@@ -40,7 +40,7 @@ def parse(commands: Commands, argv: Sequence[str]) -> tuple[str, dict[str, Any]]
         raise ConfigError(f"unknown option {typed[0]}; the data set says it")
     try:
         parsed = parser.parse_args(words)
-        values = parser.instantiate_classes(parsed)[parsed.command].as_dict()
+        values = parser.instantiate(parsed)[parsed.command].as_dict()
     except ArgumentError as error:
         raise ConfigError(_explained(str(error), commands, words)) from error
     for name in ("config", *RECORDED):
