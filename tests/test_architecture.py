@@ -16,7 +16,7 @@ FLOORS = [
     {"models", "data"},
     {"losses", "cam", "depth", "refine", "metrics"},
     {"config"},
-    {"errors"},
+    {"errors", "process"},
 ]
 FLOOR_OF = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
 PURE = {"losses", "cam", "depth", "refine", "metrics"}

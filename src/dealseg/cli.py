@@ -19,6 +19,7 @@ from dealseg.config import (
     TrainConfig,
 )
 from dealseg.errors import DealsegError, one_line
+from dealseg.process import keep_freed_memory
 
 Format = Literal["auto", "folder", "bop"]
 
@@ -288,6 +289,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
     try:
+        keep_freed_memory()
         name, values = parse(COMMANDS, sys.argv[1:] if argv is None else argv)
         return COMMANDS[name](**values)
     except KeyboardInterrupt:
