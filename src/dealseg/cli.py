@@ -283,10 +283,7 @@ def _open(path: str, format: Format, split: str | None, depth_folder: str = "dep
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit code: 0 fine, 1 problems found, 2 cannot, 130 interrupted.
-
-    Set DEALSEG_DEBUG=1 for tracebacks.
-    """
+    """Run a command and return 0, 1 (problems found), 2 (an error) or 130 (interrupted)."""
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
     try:
         keep_freed_memory()
@@ -296,7 +293,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("interrupted; the same command goes on (train: with --resume)", file=sys.stderr)
         return 130
     except (DealsegError, OSError, ValueError) as error:
-        if os.environ.get("DEALSEG_DEBUG"):
+        if os.environ.get("DEALSEG_DEBUG"):  # for tracebacks
             raise
         print(f"dealseg: error: {one_line(error)}", file=sys.stderr)
         return 2
