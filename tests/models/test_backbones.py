@@ -54,6 +54,30 @@ def test_stages_compose_to_forward_features(name, count):
         assert torch.equal(composed(net, x), net.forward_features(x))
 
 
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("test_vit", {"pos_drop_rate": 0.5, "patch_drop_rate": 0.5, "pre_norm": True}),
+        ("test_convnext", {"head_norm_first": True}),
+    ],
+)
+def test_stages_keep_the_parts_that_are_identities_by_default(name, options):
+    net = shaken(timm.create_model(name, num_classes=0, **options)).train()
+    x, found = torch.randn(2, 3, 160, 160), []
+    for function in (net.forward_features, lambda x: composed(net, x)):
+        torch.manual_seed(1)
+        found.append(function(x))
+    assert torch.equal(*found)
+
+
+def test_the_modules_of_a_vits_first_stage_include_its_dropout():
+    net = backbones.build_backbone("test_vit", 16)
+    modules = backbones.stage_modules(net, 1)
+    assert any(module is net.pos_drop for module in modules)
+    assert any(module is net.patch_drop for module in modules)
+    assert not any(module is net.blocks[0] for module in modules)
+
+
 @pytest.mark.parametrize("name", ["tf_efficientnet_lite0", "resnet18", "convnext_atto", "test_vit"])
 def test_freezing_is_exact_for_every_number_of_stages(name):
     """Slow oracle: a parameter is in the first n stages if their output has a gradient to it."""
@@ -136,6 +160,7 @@ def test_tokens_that_do_not_fill_the_grid_are_refused():
         ("twins_svt_small", (64, 96), (2, 3)),  # tokens without prefix
         ("vit_tiny_r_s16_p8_224", (64, 96), (2, 3)),  # tokens of a CNN's map
         ("mobilenetv3_small_050", (64, 96), (2, 3)),
+        ("efficientvit_b0", (64, 96), (2, 3)),  # takes no pooling option
     ],
 )
 def test_another_family_is_one_stage_with_a_map(name, size, cells):
