@@ -72,7 +72,7 @@ def figures(result: Any) -> dict[str, float]:
 def commit() -> str:
     """Return the commit of the code."""
     done = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], capture_output=True, text=True
+        ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
     )
     return done.stdout.strip()
 

@@ -3,8 +3,8 @@
     python benchmarks/training_step.py
 
 Prints a table and one JSON line. A step is forward, losses and backward of a batch of 16 images of
-416x308 with 13 classes, 2 of them present, on the default network; depth edges come from the cache in
-the cached profile, and are computed in the step in the full one.
+416x308 with 13 classes, 2 of them present, on the default network; depth edges come from the cache
+in the cached profile, and are computed in the step in the full one.
 """
 
 import argparse
