@@ -69,7 +69,7 @@ def test_a_chart_has_twice_its_size_in_pixels_the_runs_colour_and_a_clear_ground
 
 
 def test_labels_that_look_like_formulas_or_lack_letters_are_drawn_as_they_are():
-    labels = ("$x_{", "_hidden", "\N{HIRAGANA LETTER A}")
+    labels = ("$x_{$", "_hidden", "\N{HIRAGANA LETTER A}")
     lines = tuple(Line(label, ((0.0, 1.0),), place) for place, label in enumerate(labels))
     image = pixels(chart_sheet([Chart("t", "", "threshold", lines)]))
     assert all(has_colour(image, LIGHT.lines[place]) for place in range(3))
