@@ -2,5 +2,26 @@
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
 
 sys.path.append(str(Path(__file__).parent / "data"))  # make_folder and make_bop
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """A synthetic set and a run of the command on it, for tests that only read: data, run, train.
+
+    `train` holds the options that make a training tiny.
+    """
+    from dealseg.cli import main
+
+    root = tmp_path_factory.mktemp("trained")
+    data, run = str(root / "data"), str(root / "run")
+    tiny = ["--data.long-side=48", "--optim.epochs=1", "--optim.batch-size=4"]
+    tiny += ["--model.backbone=test_efficientnet", "--model.pretrained=false"]
+    sizes = ["--images", "10", "--val-images", "4", "--size", "48"]
+    assert main(["synth", "--out", data, *sizes]) == 0
+    assert main(["train", data, "--out", run, *tiny]) == 0
+    return SimpleNamespace(data=data, run=run, train=tiny)
