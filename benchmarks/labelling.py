@@ -3,8 +3,8 @@
 Usage: `python benchmarks/labelling.py [--size 480 640] [--classes 20] [--long-side 416]
 [--scales 1.0 1.5] [--few 20] [--many 200]`. One thread; the network is the untrained default one,
 since weights do not change the cost. Each count runs in a process of its own, whose peak resident
-memory is read at the end: if labelling streams, the two peaks are the same. Seconds are those of the
-processor, which on one thread leaves out what else the machine does.
+memory is read at the end: if labelling streams, the two peaks are the same. Seconds are those of
+the processor, which on one thread leaves out what else the machine does.
 """
 
 import argparse
@@ -68,7 +68,7 @@ class NoiseImages:
 
 
 def measured(count: int, options: argparse.Namespace) -> tuple[float, float]:
-    """Return processor seconds for `count` images, and the peak memory of this process in megabytes."""
+    """Return processor seconds for `count` images, and this process's peak memory in megabytes."""
     torch.set_num_threads(1)
     size = (options.size[0], options.size[1])
     images = NoiseImages(count, size, options.classes)

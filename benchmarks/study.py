@@ -121,7 +121,7 @@ def main() -> None:
                 rows.append(run_one(args, variant, settings, seed))
                 with log.open("a") as file:
                     file.write(json.dumps(rows[-1]) + "\n")
-            print(json.dumps({k: v for k, v in rows[-1].items() if k != "config"}), flush=True)
+                print({k: v for k, v in rows[-1].items() if k != "config"}, flush=True)
     print(table(rows))
 
 

@@ -8,7 +8,8 @@ import pytest
 
 SRC = Path(__file__).parents[1] / "src" / "dealseg"
 FLOORS = [
-    {"cli", "__main__"},
+    {"__main__"},
+    {"cli"},
     {"demo", "arguments"},
     {"report"},
     {"judging"},

@@ -153,7 +153,7 @@ def label(
         run: run folder of a training.
         data: data set in folder or BOP format; tags are used where it has them, else predicted.
         out: folder for `masks/` and `labels.json`; a new one, or the same to go on.
-        threshold: background score; by default the one chosen on the embedded data.
+        threshold: background score; 0.4 by default, chosen without your ground truth.
         scales: image sizes whose CAMs are summed, relative to the training's.
         flip: add the CAMs of mirrored images.
         tags: `data` and `predicted` insist on where tags come from.
@@ -231,7 +231,7 @@ def report(
     """Write one self-contained HTML page that compares runs, with pictures.
 
     Args:
-        runs: run folders; the first is the baseline.
+        runs: run folders, e.g. of a baseline and of DEAL.
         data: data set for the pictures; by default the one the first run was trained on.
         split: named part of it.
         out: HTML file; figures go to a folder beside it.

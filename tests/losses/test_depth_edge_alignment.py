@@ -462,4 +462,5 @@ def test_trust_gets_no_gradient():
     depth = 1 + torch.rand(1, 1, 24, 32, generator=torch.Generator().manual_seed(1))
     depth_edge_alignment(cams, depth, torch.ones(1, 2), trust=trust).sum().backward()
     assert trust.grad is None
-    assert cams.grad is not None and cams.grad.abs().sum() > 0
+    assert cams.grad is not None
+    assert cams.grad.abs().sum() > 0

@@ -15,7 +15,8 @@ from dealseg.errors import ConfigError, DataError
 from dealseg.models import CamModel, Run
 
 DEFAULT_THRESHOLD = 0.4
-"""Background score chosen on the embedded synthetic set's training masks; see docs/method.md."""
+"""Background score between the best of the embedded synthetic set and of NYUv2; see
+docs/method.md."""
 
 
 @dataclass(frozen=True)

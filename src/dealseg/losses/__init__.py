@@ -9,9 +9,10 @@ from dealseg.losses.depth_edge_alignment import (
     grid_size,
 )
 from dealseg.losses.edge_maps import DepthEdges, cam_edges, depth_edges, near_support
-from dealseg.losses.edges import edge_activation, gate_zero, sobel_magnitude
+from dealseg.losses.edges import EDGE_SHARE, edge_activation, gate_zero, sobel_magnitude
 
 __all__ = [
+    "EDGE_SHARE",
     "Alignment",
     "DepthEdgeAlignment",
     "DepthEdges",

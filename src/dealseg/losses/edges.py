@@ -10,6 +10,10 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+EDGE_SHARE = (0.02, 0.30)
+"""Share of grid cells with a depth edge outside of which the alignment loss cannot help: with fewer
+it asks for flat CAMs, with more it takes slopes for edges."""
+
 
 def gate_zero(mu: float = 2.5) -> float:
     """Return the edge strength at which :func:`edge_activation` changes sign: 1 / (1 + e^mu)."""

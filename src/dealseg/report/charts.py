@@ -3,10 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from dealseg.losses import EDGE_SHARE
 from dealseg.report.records import BASELINE, Curve, Evaluation, Level, RunRecord
-
-USEFUL_SHARES = (0.02, 0.30)
-"""Shares of depth edge cells outside which the training warns; see docs/method.md."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +77,7 @@ _PLANS = (
         "while the depth's share is in the shaded range.",
         "deal/cam_share",
         "deal/depth_share",
-        USEFUL_SHARES,
+        EDGE_SHARE,
     ),
     _Plan(
         "Flat CAMs",

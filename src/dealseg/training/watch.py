@@ -11,11 +11,10 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from tqdm import tqdm
 
 from dealseg.errors import ConfigError
+from dealseg.losses import EDGE_SHARE
 from dealseg.models.runs import write_text
 
 METRICS_FILE = "metrics.csv"
-EDGE_SHARE = (0.02, 0.30)
-"""Share of depth edge cells in which the loss was found to help; see docs/method.md."""
 
 FLAT_SHARE = 0.6
 
