@@ -82,9 +82,8 @@ class TimmCam(CamModel):
         """Return the output of the frozen stages (the normalised image when none is frozen)."""
         self.set_image_size(image.shape[-2], image.shape[-1])
         x = (image - self.mean) / self.std
-        with torch.set_grad_enabled(torch.is_grad_enabled() and self.frozen_stages == 0):
-            for stage in backbones.stages(self.backbone)[: self.frozen_stages]:
-                x = stage(x)
+        for stage in backbones.stages(self.backbone)[: self.frozen_stages]:
+            x = stage(x)
         return x
 
     def decode(self, features: Tensor) -> CamOutput:

@@ -122,7 +122,7 @@ def _foreign(backbone: nn.Module, extra: set[str]) -> list[str]:
     facts = getattr(backbone, "pretrained_cfg", None) or {}
     classifiers = facts.get("classifier") or ()
     classifiers = (classifiers,) if isinstance(classifiers, str) else tuple(classifiers)
-    parts = {name for name, _ in backbone.named_children()} - {"head"}
+    parts = {name for name, _ in backbone.named_children()}
     return sorted(
         name
         for name in extra
