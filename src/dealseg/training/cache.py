@@ -79,10 +79,12 @@ def build_features(
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_stale(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    was = model.training
     try:
         _write_features(partial, dataset, model, size)
         partial.replace(path)
     finally:
+        model.train(was)
         partial.unlink(missing_ok=True)
     written: np.ndarray = np.load(path, mmap_mode="r")
     return written
@@ -114,7 +116,6 @@ def _write_features(
 ) -> None:
     device = next(model.parameters()).device
     store: np.memmap | None = None
-    was = model.training
     model.eval()
     for index in tqdm(range(len(dataset)), desc="features", disable=None):
         image = to_size(Sample(image=dataset.image(index)), size)["image"]
@@ -123,7 +124,6 @@ def _write_features(
         if store is None:
             store = _allocate(partial, (len(dataset), *features.shape))
         store[index] = features.half().cpu().numpy()
-    model.train(was)
     if store is not None:
         store.flush()
 

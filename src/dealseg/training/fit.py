@@ -160,14 +160,16 @@ def _require_trainable(dataset: RgbdDataset, config: TrainConfig) -> None:
 
 
 def _build_model(config: TrainConfig, facts: RunFacts) -> CamModel:
-    generator = torch.Generator().manual_seed(config.seed)
-    return create(
+    model = create(
         config.method,
         classes=len(facts.classes),
         frozen_stages=config.frozen_stages or 0,
-        generator=generator,
+        generator=torch.Generator().manual_seed(config.seed),
         **vars(config.model),
     )
+    if config.channels_last:
+        model.to(memory_format=torch.channels_last)
+    return model
 
 
 def _samples(
@@ -182,8 +184,6 @@ def _samples(
     if config.profile == "full":
         depths = depth_of if deal else None
         return ImageSamples(dataset, size, config.augment, config.seed, depths)
-    if config.channels_last:
-        model.to(memory_format=torch.channels_last)
     model.set_image_size(*size)
     path = cache_file(cache_dir, dataset, config, config.frozen_stages or 0, size)
     features = build_features(path, dataset, model, size)

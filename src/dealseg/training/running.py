@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import signal
+import threading
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,11 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch.utils.data import DataLoader
 
 from dealseg.config import TrainConfig
@@ -49,11 +49,12 @@ def fit(
     """Train to the last epoch, from the checkpoint in `out` if there is one.
 
     Raises:
-        KeyboardInterrupt: as Ctrl-C does anywhere else (Lightning would exit with code 1).
+        KeyboardInterrupt: after Ctrl-C.
         CheckpointError: if the checkpoint cannot be read or written.
     """
     checkpoint = out / CHECKPOINT_FILE
-    with _quiet(), _interrupt_restored():
+    ctrl_c = CtrlC()
+    with _quiet(), ctrl_c.listening():
         trainer = Trainer(
             accelerator=config.device,
             devices=world.local_size if world.size > 1 else 1,
@@ -63,7 +64,7 @@ def fit(
             accumulate_grad_batches=config.optim.accumulate,
             gradient_clip_val=config.optim.clip or None,
             use_distributed_sampler=False,
-            callbacks=_callbacks(out),
+            callbacks=[ctrl_c, *_callbacks(out)],
             plugins=[WholeCheckpoints()],
             logger=TensorBoardLogger(out, name="tensorboard", version=""),
             enable_progress_bar=False,
@@ -71,8 +72,6 @@ def fit(
             log_every_n_steps=1,
         )
         trainer.fit(task, loader, ckpt_path=str(checkpoint) if checkpoint.is_file() else None)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
 
 
 def _callbacks(out: Path) -> list[Callback]:
@@ -134,19 +133,53 @@ def own_randomness(seed: int, device: str, world: World) -> Iterator[None]:
         yield
 
 
-@contextlib.contextmanager
-def _interrupt_restored() -> Iterator[None]:
-    """Turn Lightning's exit on Ctrl-C back into KeyboardInterrupt, and listen to Ctrl-C again."""
-    handler = signal.getsignal(signal.SIGINT)
-    try:
-        yield
-    except SIGTERMException:
-        raise
-    except SystemExit as error:
-        raise KeyboardInterrupt from error
-    finally:
-        if signal.getsignal(signal.SIGINT) is not handler:
-            signal.signal(signal.SIGINT, handler)
+class CtrlC(Callback):
+    """Lets Ctrl-C take effect before the next step; pressed again, at once.
+
+    An interrupt amid the event writer's queue would make its closing wait for two minutes, and
+    Lightning turns KeyboardInterrupt into exit code 1 and stops listening to Ctrl-C.
+    """
+
+    def __init__(self) -> None:
+        self.pressed = False
+
+    def _press(self, *_: object) -> None:
+        if self.pressed:
+            raise KeyboardInterrupt
+        self.pressed = True
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Stop if asked to.
+
+        Raises:
+            KeyboardInterrupt: if asked to.
+        """
+        if self.pressed:
+            raise KeyboardInterrupt
+
+    @contextlib.contextmanager
+    def listening(self) -> Iterator[None]:
+        """Listen to Ctrl-C in the block, raise KeyboardInterrupt after it, then listen as before.
+
+        Raises:
+            KeyboardInterrupt: if Ctrl-C was pressed, whatever else came of it.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield  # only the main thread may listen, and only it is interrupted
+            return
+        before = signal.signal(signal.SIGINT, self._press)
+        try:
+            yield
+        except BaseException as error:
+            if self.pressed:
+                raise KeyboardInterrupt from error
+            raise
+        finally:
+            signal.signal(signal.SIGINT, before)
+        if self.pressed:
+            raise KeyboardInterrupt
 
 
 @contextlib.contextmanager
