@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
+import torch
 import yaml
 from safetensors import SafetensorError
 from safetensors.torch import save_file
@@ -45,7 +46,7 @@ class Run:
         path: the run folder.
         config: how it was trained.
         facts: what it was trained on.
-        model: the network in evaluation mode, on the CPU.
+        model: the network in evaluation mode.
         weights_sha256: checksum of the weights file.
     """
 
@@ -132,8 +133,12 @@ def load_weights(folder: Path, model: CamModel) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def load_run(folder: Path) -> Run:
+def load_run(folder: Path, device: torch.device | str | None = None) -> Run:
     """Load a finished training for use.
+
+    Args:
+        folder: the run folder.
+        device: where the network is to work; by default a GPU where there is one.
 
     Raises:
         CheckpointError: if the folder is no run, is unfinished or does not fit.
@@ -142,7 +147,8 @@ def load_run(folder: Path) -> Run:
     options = {**asdict(config.model), "pretrained": False, "weights": None}
     model = create(config.method, classes=len(facts.classes), **options)
     checksum = load_weights(folder, model)
-    return Run(folder, config, facts, model.eval(), checksum)
+    place = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    return Run(folder, config, facts, model.eval().to(place), checksum)
 
 
 def write_text(path: Path, text: str) -> None:

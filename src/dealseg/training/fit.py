@@ -60,7 +60,7 @@ def train(
     with own_randomness(config.seed, device, world):
         config = _decided(config, device, world)
         _require_trainable(dataset, config)
-        facts = RunFacts(dataset.classes, str(dataset.root), dataset.depth_info.kind)
+        facts = RunFacts(dataset.classes, str(dataset.root.resolve()), dataset.depth_info.kind)
         if _state(out, config, facts, resume, world) != "finished":
             _train(dataset, out, config, facts, world, cache_dir or out.parent / ".features")
     return out
