@@ -1,8 +1,15 @@
-"""Puts this folder on the path (pytest does so for a conftest), so that tests import `oracles`."""
+"""Puts this folder on the path (pytest does so for a conftest), so that tests import `oracles`.
 
+One thread for PyTorch, here and in processes that tests start: tensors are tiny, and threads that
+wait for each other on a busy machine make the suite many times slower.
+"""
+
+import os
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported
 
 import pytest
 
