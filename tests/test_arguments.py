@@ -170,7 +170,7 @@ def test_a_value_may_hold_an_equals_sign():
         (["cook", "s", "--out", "o", "--limit", "1.5"], "--limit: expected int or null, got 1.5"),
         (["cook", "s", "--out", "o", "--mode", "no"], "--mode: expected one of 'slow', 'fast'"),
         (["cook", "s", "--out", "o", "--cold-start=maybe"], "--cold_start: expected bool, got may"),
-        (["cook", "s", "--out", "o", "--scales", "1,2"], "numbers such as [1.0,1.5], got 1,2"),
+        (["cook", "s", "--out", "o", "--scales", "1,x"], "--scales: expected float, got x"),
         (["cook", "s", "--out", "o", "--group.pair", "[1]"], "--group.pair: expected 2 numbers"),
         (["cook", "s", "--out", "o", "--group.rate", "-1"], "group.rate must be >= 0, got -1.0"),
         (["cook", "s", "--out"], "expected one argument"),
@@ -241,3 +241,13 @@ def test_help_of_out_is_what_the_command_says_of_it(capsys):
         read("cook", "--help")
     text = " ".join(capsys.readouterr().out.split())
     assert "--out OUT where to put it, with a text over two lines." in text
+
+
+@pytest.mark.parametrize("given", ["1.5", "1,1.5", "[1,1.5]", "0.5,1.0"])
+def test_a_list_of_numbers_needs_no_brackets(given):
+    from dealseg.cli import COMMANDS
+
+    wanted = tuple(float(number) for number in given.strip("[]").split(","))
+    for words in (["--scales", given], [f"--scales={given}"]):
+        _, values = parse(COMMANDS, ["label", "run", "data", "--out", "masks", *words])
+        assert values["scales"] == wanted

@@ -110,7 +110,7 @@ def _expected(kind: str) -> str:
         return f"one of {literal[1]}"
     if "tuple" in kind:
         elements = re.search(r"\d+(?= elements)", kind)
-        return f"{elements[0] if elements else 'some'} numbers such as [1.0,1.5]"
+        return f"{elements[0] if elements else 'some'} numbers such as 1.0,1.5"
     kind = kind.partition("Given value type")[0]
     names = dict.fromkeys(re.findall(r"<class '(\w+)'>", kind))
     return " or ".join("null" if each == "NoneType" else each for each in names) or kind
@@ -132,29 +132,41 @@ def _required(function: Callable[..., int]) -> set[str]:
     return {p.name for p in parameters if p.default is p.empty}
 
 
-def _switches(commands: Commands) -> set[str]:
-    """Return the names of all options that are true or false, of commands and their groups."""
+def _named(commands: Commands, chosen: Callable[[Any, Any], bool]) -> set[str]:
+    """Return the options, of commands and their groups, whose type and default are `chosen`."""
     names = set()
     for function in commands.values():
         for parameter in inspect.signature(function).parameters.values():
-            if parameter.annotation is bool:
+            if chosen(parameter.annotation, parameter.default):
                 names.add(parameter.name)
             if is_dataclass(parameter.default):
-                found = (f.name for f in fields(parameter.default) if f.type is bool)
+                found = (f.name for f in fields(parameter.default) if chosen(f.type, f.default))
                 names.update(f"{parameter.name}.{name}" for name in found)
     return names
 
 
 def normalised(commands: Commands, argv: Sequence[str]) -> list[str]:
-    """Accept `--depth-folder` for `--depth_folder`, and `--resume` for `--resume true`."""
-    switches, result = _switches(commands), []
+    """Bring options to the parser's spelling.
+
+    `--depth-folder` stands for `--depth_folder`, `--resume` for `--resume true`, and
+    `--scales 1,1.5` for `--scales [1,1.5]`.
+    """
+    switches = _named(commands, lambda kind, _: kind is bool)
+    lists = _named(commands, lambda _, default: isinstance(default, tuple))
+    result: list[str] = []
     for position, word in enumerate(argv):
         name, equals, value = word.partition("=")
         if not name.startswith("--"):
-            result.append(word)
+            of_a_list = bool(result) and result[-1].removeprefix("--") in lists
+            result.append(_bracketed(word) if of_a_list else word)
             continue
         plain = name[2:].replace("-", "_")
         following = argv[position + 1].lower() if position + 1 < len(argv) else ""
         bare = plain in switches and not equals and following not in ("true", "false")
+        value = _bracketed(value) if equals and plain in lists else value
         result.append("--" + plain + ("=true" if bare else equals + value))
     return result
+
+
+def _bracketed(word: str) -> str:
+    return word if word.startswith("[") else f"[{word}]"
