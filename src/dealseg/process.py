@@ -11,7 +11,8 @@ def keep_freed_memory() -> bool:
     """Ask glibc to keep freed memory for the next step instead of returning it to the system.
 
     A step on a CPU allocates and frees the same large tensors again and again; by default each is
-    mapped and cleared anew. Kept, a cached step of the default network took a quarter less processor time.
+    mapped and cleared anew. Kept, a cached step of the default network took a quarter less
+    processor time.
     It concerns the whole process, so commands call it, not libraries.
 
     Returns:
