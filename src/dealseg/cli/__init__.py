@@ -1,0 +1,41 @@
+"""The command: a plain function for each sub-command; heavy imports inside; one-line errors."""
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from dealseg.arguments import parse
+from dealseg.cli.data import check, synth
+from dealseg.cli.masks import evaluate, label
+from dealseg.cli.showing import demo, report
+from dealseg.cli.training import train
+from dealseg.errors import DealsegError, one_line
+from dealseg.process import keep_freed_memory
+
+COMMANDS: dict[str, Callable[..., int]] = {
+    "synth": synth,
+    "check": check,
+    "train": train,
+    "label": label,
+    "evaluate": evaluate,
+    "report": report,
+    "demo": demo,
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command and return 0, 1 (problems found), 2 (an error) or 130 (interrupted)."""
+    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
+    try:
+        keep_freed_memory()
+        name, values = parse(COMMANDS, sys.argv[1:] if argv is None else argv)
+        return COMMANDS[name](**values)
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on (train: with --resume)", file=sys.stderr)
+        return 130
+    except (DealsegError, OSError, ValueError) as error:
+        if os.environ.get("DEALSEG_DEBUG"):  # for tracebacks
+            raise
+        print(f"dealseg: error: {one_line(error)}", file=sys.stderr)
+        return 2

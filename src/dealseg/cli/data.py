@@ -1,0 +1,59 @@
+"""Commands that make and check data."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+Format = Literal["auto", "folder", "bop"]
+
+
+def synth(
+    out: str, images: int = 320, val_images: int = 100, size: int = 192, seed: int = 0
+) -> int:
+    """Render a synthetic RGB-D tabletop data set with tags, depth and masks (BOP layout).
+
+    Args:
+        out: folder to write; a new or empty one, or the same again after an interruption.
+        images: training images.
+        val_images: images of the `val` split.
+        size: height and width in pixels.
+        seed: the same seed gives the same bytes.
+    """
+    from dealseg.data.synthetic import write_synthetic
+
+    write_synthetic(Path(out), images=images, val_images=val_images, size=size, seed=seed)
+    print(f"{images} + {val_images} images in {out}; look at them with: dealseg check {out}")
+    return 0
+
+
+def check(
+    data: str,
+    format: Format = "auto",
+    split: str | None = None,
+    depth_folder: str = "depth",
+    sample: int | None = None,
+    json: bool = False,
+) -> int:
+    """Say what is in a data set, and everything that would make training wrong (exit code 1).
+
+    Args:
+        data: data set in folder or BOP format.
+        format: layout; auto looks.
+        split: named part of the data set.
+        depth_folder: folder of the depth maps.
+        sample: open only this many images, evenly spaced.
+        json: print JSON instead of a table.
+    """
+    from dealseg.data import check_dataset
+
+    report = check_dataset(
+        data, format=format, split=split, depth_folder=depth_folder, sample=sample
+    )
+    print(report.to_json() if json else report.table())
+    return 0 if report.ok else 1
+
+
+def open_images(path: str, format: Format, split: str | None, depth_folder: str = "depth") -> Any:
+    """Open a data set for any of the commands."""
+    from dealseg.data import open_dataset
+
+    return open_dataset(path, format=format, split=split, depth_folder=depth_folder)

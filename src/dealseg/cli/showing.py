@@ -1,0 +1,50 @@
+"""Commands that show what came out."""
+
+from functools import partial
+from pathlib import Path
+
+from dealseg.cli.data import open_images
+
+
+def report(
+    runs: list[str],
+    data: str | None = None,
+    split: str | None = None,
+    out: str = "report.html",
+    examples: int = 6,
+) -> int:
+    """Write one self-contained HTML page that compares runs, with pictures.
+
+    Args:
+        runs: run folders, e.g. of a baseline and of DEAL.
+        data: data set for the pictures; by default the one the first run was trained on.
+        split: named part of it.
+        out: HTML file; figures go to a folder beside it.
+        examples: images shown.
+    """
+    from dealseg.models.runs import read_config
+    from dealseg.report import write_report
+
+    source = data or read_config(Path(runs[0]))[1].data_root
+    images = open_images(source, "auto", split)
+    page = write_report([Path(run) for run in runs], Path(out), data=images, examples=examples)
+    print(f"report in {page}")
+    return 0
+
+
+def demo(out: str = "runs/demo", seed: int = 0, images: int = 240, epochs: int = 6) -> int:
+    """Do the main job on embedded data: train with and without DEAL, label, evaluate, report.
+
+    Args:
+        out: folder to write; call again to go on after an interruption.
+        seed: of data and training.
+        images: training images to render.
+        epochs: passes over them, for each of the two trainings.
+    """
+    from dealseg.demo import run_demo
+
+    result = run_demo(
+        Path(out), seed=seed, images=images, epochs=epochs, say=partial(print, flush=True)
+    )
+    print(result)
+    return 0
