@@ -1,6 +1,7 @@
 """CAM networks whose every number is known, and runs that hold them."""
 
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from torch import nn
@@ -8,30 +9,37 @@ from torch.nn.functional import adaptive_avg_pool2d
 
 from dealseg.config import DataConfig, ModelConfig, TrainConfig
 from dealseg.models import CamModel, CamOutput, Run, create
+from dealseg.models.base import CamFacts
 from dealseg.models.runs import RunFacts, load_run, save_weights, write_config
 
 
 class ColourCam(CamModel):
     """Each class answers to a colour, at one cell for 4x4 pixels; symmetric under mirroring."""
 
-    label_cam = deal_cam = "cam"
+    default_backbone = "none"
+    cams: ClassVar = {"cam": CamFacts("everything")}
+    label_cam = "cam"
+    attach: ClassVar = {"deal": "cam", "isl": "cam", "fsl": "cam"}
+    score_logits = ("cam",)
+    isl_mixes = ("class_cam", 1.0)
 
     def __init__(self, classes=3, seed=0):
-        super().__init__()
-        generator = torch.Generator().manual_seed(seed)
+        super().__init__(classes, ModelConfig(), generator=torch.Generator().manual_seed(seed))
+        self.calls = 0
+
+    def build(self, classes, config):
         self.mix = nn.Conv2d(3, classes, 1)
         with torch.no_grad():
-            self.mix.weight.copy_(torch.randn(classes, 3, 1, 1, generator=generator))
-            self.mix.bias.copy_(torch.randn(classes, generator=generator) / 10)
-        self.calls = 0
+            self.mix.weight.normal_()
+            self.mix.bias.normal_(std=0.1)
 
     def encode(self, image):
         self.calls += 1
         cells = [-(-side // 4) for side in image.shape[-2:]]
-        return adaptive_avg_pool2d(image, cells)
+        return {"x": adaptive_avg_pool2d(image, cells)}
 
-    def decode(self, features):
-        cam = self.mix(features)
+    def decode(self, features, size):
+        cam = self.mix(features["x"])
         return CamOutput({"cam": cam.mean((-2, -1))}, {"cam": cam})
 
     def head_parameters(self):

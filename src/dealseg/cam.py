@@ -1,23 +1,31 @@
 """From class activation maps to masks: pure tensor functions."""
 
+from typing import Literal
+
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
 
 def normalise_cams(
-    cams: Float[Tensor, "b k h w"], tags: Float[Tensor, "b k"]
+    cams: Float[Tensor, "b k h w"],
+    tags: Float[Tensor, "b k"],
+    mode: Literal["max", "minmax"] = "max",
 ) -> Float[Tensor, "b k h w"]:
-    """Return ReLU(cam) divided by its maximum over the image, and 0 for classes without a tag.
+    """Return ReLU(cam) brought to [0, 1] over the image, and 0 for classes without a tag.
 
-    The division by the map's own maximum is SEAM's and WeakTr's. A map that is nowhere positive
-    stays 0 (the originals divide by max + 1e-5 and let the noise through).
+    Each map is divided by its own maximum; `minmax` takes off its minimum first, as SEAM and WeakTr
+    do (their maps are nowhere near 0). A map that is nowhere positive, or for `minmax` has one
+    value everywhere, becomes 0 (the originals divide by max + 1e-5 and let the noise through).
 
     Args:
         cams: raw class activation maps.
         tags: 1 for classes in the image, else 0.
+        mode: what is mapped to 0: the value 0, or the map's minimum.
     """
     positive = cams.clamp(min=0) * tags[:, :, None, None].to(cams.dtype)
+    if mode == "minmax":
+        positive = positive - positive.amin(dim=(-2, -1), keepdim=True)
     peak = positive.amax(dim=(-2, -1), keepdim=True)
     return positive / torch.where(peak > 0, peak, torch.ones_like(peak))
 

@@ -150,7 +150,7 @@ def test_tokens_are_laid_out_in_rows_without_the_prefix():
 def test_tokens_that_do_not_fill_the_grid_are_refused():
     net = backbones.build_backbone("test_vit", 16)
     for grid in ((3, 5), None):
-        with pytest.raises(ConfigError, match="set_image_size"):
+        with pytest.raises(ConfigError, match="size of the image"):
             backbones.feature_map(net, torch.zeros(1, 1 + 16, 64), grid)
 
 

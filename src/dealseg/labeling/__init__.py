@@ -5,8 +5,10 @@ from dealseg.labeling.scoring import (
     DEFAULT_THRESHOLD,
     ImageScores,
     LabelOptions,
+    label_options,
     score_dataset,
     score_image,
+    threshold_origin,
 )
 from dealseg.labeling.writing import LabelResult, label_dataset, mask_path, write_mask
 
@@ -17,9 +19,11 @@ __all__ = [
     "LabelResult",
     "colour_of",
     "label_dataset",
+    "label_options",
     "mask_path",
     "palette",
     "score_dataset",
     "score_image",
+    "threshold_origin",
     "write_mask",
 ]

@@ -10,9 +10,11 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from dealseg.cam import normalise_cams, predicted_tags, winner_and_score
+from dealseg.config import TrainConfig
 from dealseg.data import RgbdDataset
 from dealseg.errors import ConfigError, DataError
 from dealseg.models import CamModel, Run
+from dealseg.models.registry import method
 
 DEFAULT_THRESHOLD = 0.4
 """Background score between the best of the embedded synthetic set and of NYUv2; see
@@ -48,6 +50,38 @@ class LabelOptions:
             raise ConfigError(f"probability must be in [0, 1], got {self.probability}")
         if self.tags not in ("auto", "data", "predicted"):
             raise ConfigError(f"tags must be auto, data or predicted, got {self.tags!r}")
+
+
+def label_options(
+    config: TrainConfig,
+    *,
+    threshold: float | None = None,
+    scales: tuple[float, ...] | None = None,
+    flip: bool | None = None,
+    tags: str = "auto",
+) -> LabelOptions:
+    """Return how to label with a run: as told here, else as its configuration says.
+
+    The threshold is the method's own where neither says one.
+
+    Raises:
+        ConfigError: for values that cannot work.
+    """
+    own = config.label
+    found = [threshold, own.threshold, method(config.method).threshold]
+    return LabelOptions(
+        threshold=next(value for value in found if value is not None),
+        scales=own.scales if scales is None else scales,
+        flip=own.flip if flip is None else flip,
+        tags=tags,
+    )
+
+
+def threshold_origin(config: TrainConfig, threshold: float | None) -> str:
+    """Return who chose the threshold of :func:`label_options`: `user`, `run` or `method`."""
+    if threshold is not None:
+        return "user"
+    return "method" if config.label.threshold is None else "run"
 
 
 @dataclass(frozen=True)
@@ -95,17 +129,21 @@ def score_image(
     total, logits = None, []
     for view in _views(image.to(device)[None].float() / 255, size, options):
         output = model(view.image)
-        cam = output.cams[model.label_cam].clamp(min=0)
+        cam = model.foreground(output, model.label_cam).clamp(min=0)
         cam = F.interpolate(cam.flip(-1) if view.mirrored else cam, size, mode="bilinear")
         total = cam if total is None else total + cam
-        logits.append(torch.stack(list(output.logits.values())).mean(0))
+        logits.append(model.class_scores(output))
     if total is None:
         raise ConfigError("scales must not be empty")
     scores = torch.stack(logits).mean(0)
     present = (
         tags[None].to(device) if tags is not None else predicted_tags(scores, options.probability)
     )
-    winner, score = _at_image_size(total, present, (image.shape[-2], image.shape[-1]))
+    chosen = present[0].nonzero().flatten()
+    maps = normalise_cams(
+        total[:, chosen], torch.ones_like(total[:, chosen, 0, 0]), model.normalisation
+    )
+    winner, score = _at_image_size(maps, chosen, (image.shape[-2], image.shape[-1]))
     return ImageScores(winner.cpu(), score.cpu(), scores[0].sigmoid().cpu(), tags is None)
 
 
@@ -130,15 +168,13 @@ def _fit(height: int, width: int, long_side: int) -> tuple[int, int]:
 
 
 def _at_image_size(
-    cams: Tensor, tags: Tensor, size: tuple[int, int]
+    maps: Tensor, present: Tensor, size: tuple[int, int]
 ) -> tuple[UInt8[Tensor, "h w"], Float[Tensor, "h w"]]:
-    """Normalise, bring the present classes to the image's size and take the winner."""
-    present = tags[0].nonzero().flatten()
+    """Bring the normalised maps of the present classes to the image's size and take the winner."""
     if len(present) == 0:
-        winner = torch.ones(size, dtype=torch.uint8, device=cams.device)
-        return winner, torch.zeros(size, device=cams.device)
-    normalised = normalise_cams(cams, tags)[:, present]
-    winner, score = winner_and_score(F.interpolate(normalised, size, mode="bilinear")[0])
+        winner = torch.ones(size, dtype=torch.uint8, device=maps.device)
+        return winner, torch.zeros(size, device=maps.device)
+    winner, score = winner_and_score(F.interpolate(maps, size, mode="bilinear")[0])
     return (present + 1).to(torch.uint8)[winner.long() - 1], score
 
 

@@ -184,7 +184,7 @@ def feature_map(backbone: Any, features: Tensor, grid: tuple[int, int] | None) -
     if grid is None or patches.shape[1] != grid[0] * grid[1]:
         raise ConfigError(
             f"{patches.shape[1]} patch tokens are not a grid of {grid}; "
-            "say with set_image_size for which image size they were made"
+            "give decode the size of the image they were made of"
         )
     return patches.transpose(1, 2).reshape(len(patches), -1, *grid)
 

@@ -3,11 +3,23 @@
 import torch
 
 from dealseg.config import ModelConfig
+from dealseg.config.model import METHOD_OPTIONS
 from dealseg.errors import ConfigError
 from dealseg.models.base import CamModel
 from dealseg.models.timm_cam import TimmCam
 
-METHODS: dict[str, type[TimmCam]] = {"cam": TimmCam}
+METHODS: dict[str, type[CamModel]] = {"cam": TimmCam}
+
+
+def method(name: str) -> type[CamModel]:
+    """Return a method's class.
+
+    Raises:
+        ConfigError: if there is none of this name.
+    """
+    if name not in METHODS:
+        raise ConfigError(f"method must be one of {sorted(METHODS)}, got {name!r}")
+    return METHODS[name]
 
 
 def create(
@@ -28,13 +40,15 @@ def create(
         options: fields of :class:`dealseg.config.ModelConfig`, e.g. `backbone="resnet50"`.
 
     Raises:
-        ConfigError: for an unknown method, option or backbone.
+        ConfigError: for an unknown method or backbone, or an option that the method does not know.
         CheckpointError: if pretrained weights cannot be had.
     """
-    if name not in METHODS:
-        raise ConfigError(f"method must be one of {sorted(METHODS)}, got {name!r}")
+    kind = method(name)
     try:
         config = ModelConfig(**options)  # type: ignore[arg-type]
     except TypeError as error:
         raise ConfigError(f"model: {error}") from error
-    return METHODS[name](classes, config, frozen_stages, generator)
+    for option in sorted(METHOD_OPTIONS - kind.options):
+        if getattr(config, option) is not None:
+            raise ConfigError(f"model.{option}: method {name!r} has no such option; leave it out")
+    return kind(classes, config, frozen_stages, generator)

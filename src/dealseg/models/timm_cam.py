@@ -1,97 +1,68 @@
 """A CAM network on any timm backbone."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from dealseg.config import ModelConfig
-from dealseg.errors import ConfigError
 from dealseg.models import backbones
-from dealseg.models.base import CamModel, CamOutput
-from dealseg.models.weights import load_pretrained
+from dealseg.models.base import IMAGENET_MEAN, IMAGENET_STD, CamFacts, CamModel, CamOutput, Features
+from dealseg.models.weights import EMBEDDED_BACKBONE, load_pretrained
 
 
 class TimmCam(CamModel):
     """Backbone, 1x1 classifier on its feature map, global average pool.
 
     The CAM is the classifier's output before pooling; the logits are its mean over the image.
-    Its gradient reaches the whole backbone (but for frozen stages).
 
     Source: Zhou et al., "Learning Deep Features for Discriminative Localization", CVPR 2016, with
     the classifier as a convolution before the pooling (the same map, in one pass).
-
-    Args:
-        classes: number of foreground classes.
-        config: backbone and its weights.
-        frozen_stages: leading stages that are not trained and whose output may be cached.
-        generator: draws the first weights of the classifier, and of the backbone unless pretrained;
-            seed 0 without one. The global random state is neither read nor changed.
     """
 
-    mean: Tensor
-    std: Tensor
-
+    default_backbone = EMBEDDED_BACKBONE
+    cams: ClassVar = {"cam": CamFacts("backbone and classifier")}
     label_cam = "cam"
-    deal_cam = "cam"
+    attach: ClassVar = {"deal": "cam", "isl": "cam", "fsl": "cam"}
+    score_logits = ("cam",)
+    isl_mixes = ("class_cam", 1.0)
 
-    def __init__(
-        self,
-        classes: int,
-        config: ModelConfig,
-        frozen_stages: int = 0,
-        generator: torch.Generator | None = None,
-    ) -> None:
-        super().__init__()
-        if classes < 1:
-            raise ConfigError(f"classes must be >= 1, got {classes}")
-        with _own_randomness(generator):
-            self._build(classes, config)
-        total = len(backbones.stages(self.backbone))
-        if not 0 <= frozen_stages < total:
-            raise ConfigError(
-                f"frozen_stages must be in 0..{total - 1} for {config.backbone}, "
-                f"got {frozen_stages}"
-            )
-        self.frozen_stages = frozen_stages
-        backbones.freeze(self.backbone, frozen_stages)
-        self._set_normalisation()
-        self._grid: tuple[int, int] | None = None
-
-    def _build(self, classes: int, config: ModelConfig) -> None:
-        self.backbone = backbones.build_backbone(config.backbone, config.output_stride)
+    def build(self, classes: int, config: ModelConfig) -> None:
+        """Make backbone and classifier."""
+        name = config.backbone or self.default_backbone
+        self.backbone = backbones.build_backbone(name, config.output_stride)
         if config.pretrained:
-            load_pretrained(self.backbone, config.backbone, config.weights)
+            load_pretrained(self.backbone, name, config.weights)
         features = backbones.probe(self.backbone)
         backbones.freeze_unused(self.backbone, features)
         self.classifier = _classifier(features.shape[1], classes)
-
-    def _set_normalisation(self) -> None:
         facts = getattr(self.backbone, "pretrained_cfg", {}) or {}
-        for name, default in (("mean", (0.485, 0.456, 0.406)), ("std", (0.229, 0.224, 0.225))):
-            value = torch.tensor(facts.get(name, default)).view(1, 3, 1, 1)
-            self.register_buffer(name, value, persistent=False)
+        self.set_normalisation(facts.get("mean", IMAGENET_MEAN), facts.get("std", IMAGENET_STD))
 
-    def set_image_size(self, height: int, width: int) -> None:
-        """Say for which image size cached tokens were made; :meth:`encode` does it itself."""
-        self._grid = backbones.token_grid(self.backbone, height, width)
+    @property
+    def stage_count(self) -> int:
+        """Stages of the backbone; all but the last may be frozen."""
+        return len(backbones.stages(self.backbone))
 
-    def encode(self, image: Float[Tensor, "b 3 h w"]) -> Tensor:
+    def freeze_stages(self, count: int) -> None:
+        """Make the parameters of the first `count` stages constant."""
+        backbones.freeze(self.backbone, count)
+
+    def encode(self, image: Float[Tensor, "b 3 h w"]) -> Features:
         """Return the output of the frozen stages (the normalised image when none is frozen)."""
-        self.set_image_size(image.shape[-2], image.shape[-1])
-        x = (image - self.mean) / self.std
+        x = self.normalised(image)
         for stage in backbones.stages(self.backbone)[: self.frozen_stages]:
             x = stage(x)
-        return x
+        return {"x": x}
 
-    def decode(self, features: Tensor) -> CamOutput:
+    def decode(self, features: Features, size: tuple[int, int]) -> CamOutput:
         """Return logits and the CAM from what :meth:`encode` gave."""
-        x = features
+        x = features["x"]
         for stage in backbones.stages(self.backbone)[self.frozen_stages :]:
             x = stage(x)
-        cam = self.classifier(backbones.feature_map(self.backbone, x, self._grid))
+        grid = backbones.token_grid(self.backbone, *size)
+        cam = self.classifier(backbones.feature_map(self.backbone, x, grid))
         return CamOutput({"cam": cam.mean(dim=(-2, -1))}, {"cam": cam})
 
     def train(self, mode: bool = True) -> "TimmCam":
@@ -104,15 +75,6 @@ class TimmCam(CamModel):
     def head_parameters(self) -> list[nn.Parameter]:
         """Return the classifier's parameters."""
         return list(self.classifier.parameters())
-
-
-@contextmanager
-def _own_randomness(generator: torch.Generator | None) -> Iterator[None]:
-    """Let timm draw from a seed of `generator` (0 without one); the global state is restored."""
-    seed = 0 if generator is None else int(torch.randint(2**31, (), generator=generator))
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        yield
 
 
 def _classifier(channels: int, classes: int) -> nn.Conv2d:
