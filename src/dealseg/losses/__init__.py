@@ -1,5 +1,6 @@
 """Losses: one file each, a pure function that scores each image alone and a thin Module."""
 
+from dealseg.losses.cross_equivariance import CrossEquivariance, cross_equivariance
 from dealseg.losses.depth_edge_alignment import (
     Alignment,
     DepthEdgeAlignment,
@@ -10,20 +11,32 @@ from dealseg.losses.depth_edge_alignment import (
 )
 from dealseg.losses.edge_maps import DepthEdges, cam_edges, depth_edges, near_support
 from dealseg.losses.edges import EDGE_SHARE, edge_activation, gate_zero, sobel_magnitude
+from dealseg.losses.equivariance import Equivariance, equivariance, max_norm
+from dealseg.losses.min_pooling import MinPooling, min_pooling
+from dealseg.losses.soft_margin import MultilabelSoftMargin, multilabel_soft_margin
 
 __all__ = [
     "EDGE_SHARE",
     "Alignment",
+    "CrossEquivariance",
     "DepthEdgeAlignment",
     "DepthEdges",
+    "Equivariance",
+    "MinPooling",
+    "MultilabelSoftMargin",
     "align_cams",
     "cam_edges",
+    "cross_equivariance",
     "depth_edge_alignment",
     "depth_edges",
     "edge_activation",
     "edge_alignment",
+    "equivariance",
     "gate_zero",
     "grid_size",
+    "max_norm",
+    "min_pooling",
+    "multilabel_soft_margin",
     "near_support",
     "sobel_magnitude",
 ]
