@@ -36,6 +36,8 @@ def cook(
     heat: float = 1.0,
     mode: Literal["slow", "fast"] = "slow",
     limit: int | None = None,
+    salted: bool | None = None,
+    sizes: tuple[float, ...] | None = None,
     scales: tuple[float, ...] = (1.0,),
     group: Group = Group(),
 ) -> int:
@@ -49,6 +51,8 @@ def cook(
         heat: degrees.
         mode: how.
         limit: at most.
+        salted: with salt.
+        sizes: of the pots.
         scales: sizes.
         group: more.
     """
@@ -93,6 +97,8 @@ def test_defaults_are_those_of_the_function():
         "heat": 1.0,
         "mode": "slow",
         "limit": None,
+        "salted": None,
+        "sizes": None,
         "scales": (1.0,),
         "group": Group(),
     }
@@ -113,6 +119,12 @@ def test_defaults_are_those_of_the_function():
         (["--limit", "7"], "limit", 7),
         (["--limit", "null"], "limit", None),
         (["--mode=fast"], "mode", "fast"),
+        (["--salted"], "salted", True),
+        (["--salted", "false"], "salted", False),
+        (["--salted=null"], "salted", None),
+        (["--sizes", "1,2"], "sizes", (1.0, 2.0)),
+        (["--sizes=[3]"], "sizes", (3.0,)),
+        (["--sizes", "null"], "sizes", None),
         (["--scales", "[0.5,1]"], "scales", (0.5, 1.0)),
         (["--group.rate", "0.25"], "group", Group(rate=0.25)),
         (["--group.bright"], "group", Group(bright=True)),

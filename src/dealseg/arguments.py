@@ -6,7 +6,8 @@ from argparse import SUPPRESS, ArgumentError
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
-from typing import Any
+from types import UnionType
+from typing import Any, get_args, get_origin
 
 from jsonargparse import ArgumentParser
 
@@ -132,17 +133,22 @@ def _required(function: Callable[..., int]) -> set[str]:
     return {p.name for p in parameters if p.default is p.empty}
 
 
-def _named(commands: Commands, chosen: Callable[[Any, Any], bool]) -> set[str]:
-    """Return the options, of commands and their groups, whose type and default are `chosen`."""
+def _named(commands: Commands, chosen: Callable[[Any], bool]) -> set[str]:
+    """Return the options, of commands and their groups, of a type that is `chosen`, or None."""
     names = set()
     for function in commands.values():
         for parameter in inspect.signature(function).parameters.values():
-            if chosen(parameter.annotation, parameter.default):
+            if any(map(chosen, _kinds(parameter.annotation))):
                 names.add(parameter.name)
             if is_dataclass(parameter.default):
-                found = (f.name for f in fields(parameter.default) if chosen(f.type, f.default))
-                names.update(f"{parameter.name}.{name}" for name in found)
+                found = (f for f in fields(parameter.default) if any(map(chosen, _kinds(f.type))))
+                names.update(f"{parameter.name}.{f.name}" for f in found)
     return names
+
+
+def _kinds(annotation: Any) -> tuple[Any, ...]:
+    """Return the members of a union, or the type alone."""
+    return get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
 
 
 def normalised(commands: Commands, argv: Sequence[str]) -> list[str]:
@@ -151,8 +157,8 @@ def normalised(commands: Commands, argv: Sequence[str]) -> list[str]:
     `--depth-folder` stands for `--depth_folder`, `--resume` for `--resume true`, and
     `--scales 1,1.5` for `--scales [1,1.5]`.
     """
-    switches = _named(commands, lambda kind, _: kind is bool)
-    lists = _named(commands, lambda _, default: isinstance(default, tuple))
+    switches = _named(commands, lambda kind: kind is bool)
+    lists = _named(commands, lambda kind: get_origin(kind) is tuple)
     result: list[str] = []
     for position, word in enumerate(argv):
         name, equals, value = word.partition("=")
@@ -169,4 +175,4 @@ def normalised(commands: Commands, argv: Sequence[str]) -> list[str]:
 
 
 def _bracketed(word: str) -> str:
-    return word if word.startswith("[") else f"[{word}]"
+    return word if word.startswith("[") or word == "null" else f"[{word}]"

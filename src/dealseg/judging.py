@@ -42,6 +42,7 @@ def judge(
     split: str,
     boundaries: bool = True,
     allow_subset: bool = False,
+    protocol: str = "full",
 ) -> EvaluationResult:
     """Evaluate a run folder, a folder of masks or a folder of CAM arrays.
 
@@ -53,9 +54,11 @@ def judge(
         split: name of the part of the data that `dataset` is.
         boundaries: compute boundary IoU and contour F too.
         allow_subset: accept that predictions are missing for some images.
+        protocol: how the oracle threshold is searched for, see :func:`dealseg.evaluation.evaluate`.
 
     Raises:
-        ConfigError: if `source` does not exist, or the user chose a threshold for finished masks.
+        ConfigError: if `source` does not exist, or the user chose a threshold or a protocol for
+            finished masks.
     """
     if not source.is_dir():
         raise ConfigError(f"{source}: no such folder; give a run, masks or CAM arrays")
@@ -78,4 +81,5 @@ def judge(
         info=info,
         boundaries=boundaries,
         allow_subset=allow_subset,
+        protocol=protocol,
     )

@@ -5,15 +5,17 @@ from typing import Literal
 
 from dealseg.cli.data import Format, open_images
 
+Tags = Literal["auto", "data", "predicted"]
+
 
 def label(
     run: str,
     data: str,
     out: str,
     threshold: float | None = None,
-    scales: tuple[float, ...] = (1.0, 1.5),
-    flip: bool = True,
-    tags: Literal["auto", "data", "predicted"] = "auto",
+    scales: tuple[float, ...] | None = None,
+    flip: bool | None = None,
+    tags: Tags = "auto",
     format: Format = "auto",
     split: str | None = None,
 ) -> int:
@@ -23,23 +25,27 @@ def label(
         run: run folder of a training.
         data: data set in folder or BOP format; tags are used where it has them, else predicted.
         out: folder for `masks/` and `labels.json`; a new one, or the same to go on.
-        threshold: background score; 0.4 by default, chosen without your ground truth.
-        scales: image sizes whose CAMs are summed, relative to the training's.
-        flip: add the CAMs of mirrored images.
+        threshold: background score; by default the run's `label.threshold`, else the method's own,
+            chosen without your ground truth.
+        scales: image sizes whose CAMs are summed, relative to the training's; by default the
+            run's `label.scales`.
+        flip: add the CAMs of mirrored images; by default the run's `label.flip`.
         tags: `data` and `predicted` insist on where tags come from.
         format: layout; auto looks.
         split: named part of the data set.
     """
-    from dealseg.labeling import DEFAULT_THRESHOLD, LabelOptions, label_dataset
+    from dealseg.labeling import label_dataset, label_options, threshold_origin
     from dealseg.models import load_run
+    from dealseg.models.runs import read_config
 
-    origin = "default" if threshold is None else "user"
-    value = DEFAULT_THRESHOLD if threshold is None else threshold
-    options = LabelOptions(threshold=value, scales=scales, flip=flip, tags=tags)
+    config, _ = read_config(Path(run))
+    options = label_options(config, threshold=threshold, scales=scales, flip=flip, tags=tags)
+    origin = threshold_origin(config, threshold)
     images = open_images(data, format, split)
     done = label_dataset(load_run(Path(run)), images, Path(out), options, origin)
     kept = f", {done.kept} kept from before" if done.kept else ""
-    print(f"{done.written} masks written{kept} in {out}/masks, threshold {value:g} ({origin})")
+    value = f"threshold {options.threshold:g} ({origin})"
+    print(f"{done.written} masks written{kept} in {out}/masks, {value}")
     if done.predicted:
         print(f"{done.predicted} images had no tags: the network predicted them")
     return 0
@@ -49,9 +55,10 @@ def evaluate(
     source: str,
     data: str,
     threshold: float | None = None,
-    scales: tuple[float, ...] = (1.0, 1.5),
-    flip: bool = True,
-    tags: Literal["auto", "data", "predicted"] = "auto",
+    scales: tuple[float, ...] | None = None,
+    flip: bool | None = None,
+    tags: Tags = "auto",
+    protocol: Literal["full", "seam", "weaktr"] = "full",
     format: Format = "auto",
     split: str | None = None,
     out: str | None = None,
@@ -63,26 +70,31 @@ def evaluate(
     Args:
         source: run folder, folder of masks, or folder of CAM arrays (npz).
         data: data set with masks.
-        threshold: background score for a run or CAMs; by default the one `label` uses.
+        threshold: background score for a run or CAMs; by default the one `label` uses for a run,
+            and 0.4 for CAMs.
         scales: as in `label`, for a run.
         flip: as in `label`, for a run.
         tags: as in `label`, for a run.
+        protocol: thresholds tried for the ORACLE figure: all 101 (full), SEAM's 0.00-0.59, or
+            WeakTr's 0.40-0.59 with its early stop; see docs/evaluation.md.
         format: layout; auto looks.
         split: named part of the data set.
         out: JSON file; by default `evaluation.json` in SOURCE.
         boundaries: compute boundary IoU and contour F too.
         allow_subset: accept that predictions are missing for some images.
     """
-    from dealseg.labeling import DEFAULT_THRESHOLD, LabelOptions
-
-    value = DEFAULT_THRESHOLD if threshold is None else threshold
-    options = LabelOptions(threshold=value, scales=scales, flip=flip, tags=tags)
-    origin = "default" if threshold is None else "user"
+    from dealseg.config import TrainConfig
     from dealseg.judging import judge
+    from dealseg.labeling import label_options, threshold_origin
+    from dealseg.models.runs import CONFIG_FILE, read_config
 
+    is_run = (Path(source) / CONFIG_FILE).is_file()
+    config = read_config(Path(source))[0] if is_run else TrainConfig()
+    options = label_options(config, threshold=threshold, scales=scales, flip=flip, tags=tags)
+    origin = threshold_origin(config, threshold) if is_run or threshold is not None else "default"
     result = judge(
-        Path(source), open_images(data, format, split), options, origin,
-        split=split or "all", boundaries=boundaries, allow_subset=allow_subset,
+        Path(source), open_images(data, format, split), options, origin, split=split or "all",
+        boundaries=boundaries, allow_subset=allow_subset, protocol=protocol,
     )  # fmt: skip
     path = Path(out) if out else Path(source) / "evaluation.json"
     print(result.table())

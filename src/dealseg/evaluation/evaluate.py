@@ -22,6 +22,7 @@ from dealseg.evaluation.sources import (
     open_source,
 )
 from dealseg.metrics.confusion import mean_iou
+from dealseg.metrics.protocols import PROTOCOLS, Protocol, search
 from dealseg.metrics.sweep import THRESHOLDS, sweep_confusions
 from dealseg.metrics.tags import average_precision, f1
 
@@ -52,6 +53,7 @@ def evaluate(
     allow_subset: bool = False,
     boundaries: bool = True,
     oracle_boundaries: bool = False,
+    protocol: str = "full",
 ) -> EvaluationResult:
     """Judge masks or scores by a data set's ground truth.
 
@@ -59,8 +61,8 @@ def evaluate(
     the tag scores. Images without ground truth are left out and counted.
 
     Protocol ("max mIoU"): one confusion matrix over the set at each of 101 constant background
-    scores, mean IoU over all classes with background. The figure at the best of them is an
-    ORACLE figure, apart from the one at the fixed threshold.
+    scores, mean IoU over all classes with background. The figure at the best of those that the
+    protocol tries is an ORACLE figure, apart from the one at the fixed threshold.
 
     Args:
         source: a folder of masks or CAMs, or scored images in any order.
@@ -72,17 +74,20 @@ def evaluate(
         allow_subset: accept that predictions are missing for some images; the result says so.
         boundaries: compute boundary IoU and contour F at the fixed threshold.
         oracle_boundaries: the same at the oracle threshold, in a second pass over the source.
+        protocol: how the oracle threshold is searched for, a key of
+            :data:`dealseg.metrics.PROTOCOLS`.
 
     Raises:
         DataError: if classes, images, sizes or values do not fit the data set, predictions are
             missing, or no image has ground truth.
-        ConfigError: if the threshold options do not fit the source.
+        ConfigError: if the threshold options or the protocol do not fit the source.
     """
     if isinstance(source, Path):
         source = open_source(source)
     if isinstance(source, MaskFolder):
         source.require_classes(dataset.classes)
     fixed_at, origin = _fixed_threshold(source, threshold, threshold_origin)
+    searched = _protocol(source, protocol)
     if oracle_boundaries and (isinstance(source, MaskFolder) or _once_only(source)):
         raise ConfigError(
             "outlines at the oracle threshold take a second pass over scores: give a folder of "
@@ -92,7 +97,7 @@ def evaluate(
     tally = Tally(len(dataset.classes) + 1, fixed_at, boundaries)
     for case in _cases(source, dataset, census):
         _add(tally, dataset, case)
-    result = _result(tally, dataset, origin, census, split)
+    result = _result(tally, dataset, origin, census, split, searched)
     result = replace(result, source=info or _info(source))
     if oracle_boundaries and result.oracle is not None:
         cases = _cases(source, dataset, _Census(allow_subset))
@@ -120,6 +125,17 @@ def _fixed_threshold(
     if not 0 <= threshold <= 1:
         raise ConfigError(f"threshold must be in [0, 1], got {threshold}")
     return threshold, origin
+
+
+def _protocol(source: Source, name: str) -> Protocol:
+    if name not in PROTOCOLS:
+        raise ConfigError(f"protocol must be one of {', '.join(PROTOCOLS)}, got {name!r}")
+    if isinstance(source, MaskFolder) and name != "full":
+        raise ConfigError(
+            f"protocol {name} searches thresholds, and finished masks ({source.root}) have none; "
+            "evaluate the run or its CAMs"
+        )
+    return PROTOCOLS[name]
 
 
 def _info(source: Source) -> SourceInfo:
@@ -204,7 +220,12 @@ def _add(tally: Tally, dataset: RgbdDataset, case: Case) -> None:
 
 
 def _result(
-    tally: Tally, dataset: RgbdDataset, origin: str, census: _Census, split: str
+    tally: Tally,
+    dataset: RgbdDataset,
+    origin: str,
+    census: _Census,
+    split: str,
+    protocol: Protocol,
 ) -> EvaluationResult:
     if tally.fixed is None or tally.pixels == tally.ignored:
         raise DataError(
@@ -224,17 +245,24 @@ def _result(
         fixed=figures(tally.fixed, tally.threshold, origin),
         tags=_tag_figures(tally),
     )
-    return result if tally.histogram is None else _with_sweep(result, tally.histogram)
+    return result if tally.histogram is None else _with_sweep(result, tally.histogram, protocol)
 
 
-def _with_sweep(result: EvaluationResult, histogram: Int64[Tensor, "c k bins"]) -> EvaluationResult:
-    """Add the curve and its best point; of equal ones the lowest threshold counts."""
+def _with_sweep(
+    result: EvaluationResult, histogram: Int64[Tensor, "c k bins"], protocol: Protocol
+) -> EvaluationResult:
+    """Add the curve of all thresholds, and the best point of those that the protocol tries."""
     confusions = sweep_confusions(histogram)
-    curve = mean_iou(confusions)
-    best = int(curve.argmax())
-    origin = f"best of {len(THRESHOLDS)} with the ground truth"
-    oracle = figures(MaskCounts(confusions[best]), THRESHOLDS[best], origin)
-    return replace(result, oracle=oracle, thresholds=THRESHOLDS, curve=tuple(curve.tolist()))
+    found = search(confusions, protocol)
+    origin = f"best of {len(found.thresholds)} with the ground truth, protocol {protocol.name}"
+    oracle = figures(MaskCounts(confusions[THRESHOLDS.index(found.best)]), found.best, origin)
+    return replace(
+        result,
+        oracle=replace(oracle, mean_iou=found.best_mean_iou),
+        protocol=found,
+        thresholds=THRESHOLDS,
+        curve=tuple(mean_iou(confusions).tolist()),
+    )
 
 
 def _oracle_outlines(cases: Iterator[Case], dataset: RgbdDataset, oracle: Figures) -> Figures:

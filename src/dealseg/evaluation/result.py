@@ -14,6 +14,7 @@ from dealseg.errors import DataError
 from dealseg.evaluation.figures import Figures, TagFigures
 from dealseg.evaluation.sources import SourceInfo
 from dealseg.metrics.confusion import IGNORE
+from dealseg.metrics.protocols import Search
 
 ORACLE_NOTE = "the threshold was chosen with the ground truth: an upper bound, not a result"
 _COLUMNS = {
@@ -41,8 +42,9 @@ class EvaluationResult:
         ignored_share: share of the judged images' pixels that the ground truth ignores.
         class_names: by mask value; 0 is background.
         fixed: at the threshold that did not see this ground truth.
-        oracle: at the best of the swept thresholds (ORACLE); None for finished masks.
-        thresholds: the swept thresholds, with `curve`, the mean IoU at each.
+        oracle: at the best threshold that the protocol tried (ORACLE); None for finished masks.
+        protocol: which thresholds were tried for it, and how absent classes count in its mean.
+        thresholds: all thresholds, with `curve`, the mean IoU at each, whatever the protocol.
         tags: None without tag scores.
     """
 
@@ -57,6 +59,7 @@ class EvaluationResult:
     class_names: tuple[str, ...]
     fixed: Figures
     oracle: Figures | None = None
+    protocol: Search | None = None
     thresholds: tuple[float, ...] | None = None
     curve: tuple[float, ...] | None = None
     tags: TagFigures | None = None
@@ -140,7 +143,32 @@ def _means(result: EvaluationResult) -> list[str]:
         rows.append(_mean_row("ORACLE", result.oracle))
     header = ["", "mIoU", "boundary IoU", "contour F", "threshold", "threshold's origin"]
     lines = list(_aligned([header, *rows], text_columns={0, 5}))
-    return lines if result.oracle is None else [*lines, f"ORACLE: {ORACLE_NOTE}."]
+    if result.oracle is not None:
+        lines.append(f"ORACLE: {ORACLE_NOTE}.")
+    return [*lines, *_protocol_notes(result)]
+
+
+def _protocol_notes(result: EvaluationResult) -> list[str]:
+    """Say what a protocol other than our own did, and what it may have missed."""
+    found, curve, thresholds = result.protocol, result.curve, result.thresholds
+    if found is None or curve is None or thresholds is None or found.protocol == "full":
+        return []
+    tried = f"{found.thresholds[0]:.2f} to {found.thresholds[-1]:.2f}"
+    lines = [
+        f"protocol {found.protocol}: thresholds {tried} of {found.first:.2f} to {found.last:.2f}; "
+        f"a class in neither ground truth nor masks: {found.absent_classes}"
+    ]
+    if found.stopped_early:
+        lines.append(
+            f"WARNING: it stopped at {found.thresholds[-1]:.2f}, which was no better than before, "
+            "as the original does; a better threshold may lie beyond"
+        )
+    elif found.at_the_edge:
+        lines.append("WARNING: its best threshold is the end of its range; a better one may follow")
+    best = max(curve)
+    at = thresholds[curve.index(best)]
+    lines.append(f"all {len(curve)} thresholds (protocol full): best {_percent(best)} at {at:.2f}")
+    return lines
 
 
 def _mean_row(name: str, figures: Figures) -> list[str]:

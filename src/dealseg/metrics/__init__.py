@@ -8,12 +8,16 @@ from dealseg.metrics.confusion import (
     iou,
     mean_iou,
 )
+from dealseg.metrics.protocols import PROTOCOLS, Protocol, Search, search
 from dealseg.metrics.sweep import THRESHOLDS, score_histogram, sweep_confusions
 from dealseg.metrics.tags import average_precision, f1
 
 __all__ = [
+    "PROTOCOLS",
     "THRESHOLDS",
     "ClassFigures",
+    "Protocol",
+    "Search",
     "average_precision",
     "boundary_counts",
     "boundary_iou",
@@ -25,5 +29,6 @@ __all__ = [
     "iou",
     "mean_iou",
     "score_histogram",
+    "search",
     "sweep_confusions",
 ]
