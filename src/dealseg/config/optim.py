@@ -5,9 +5,6 @@ from typing import Literal
 
 from dealseg.config.checks import require
 
-OPTIMISERS = ("adamw", "sgd")
-SCHEDULES = ("one-cycle", "cosine", "poly", "cosine-epochs")
-
 
 @dataclass(frozen=True)
 class OptimConfig:
@@ -52,9 +49,6 @@ class OptimConfig:
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work."""
-        for name, known in (("optimiser", OPTIMISERS), ("schedule", SCHEDULES)):
-            value = getattr(self, name)
-            require(value in known, f"optim.{name}", f"one of {', '.join(known)}", value)
         for name in ("epochs", "batch_size", "accumulate"):
             require(getattr(self, name) >= 1, f"optim.{name}", ">= 1", getattr(self, name))
         for name in ("lr", "head_lr_factor", "power"):
