@@ -13,6 +13,7 @@ from dealseg.losses.edge_maps import DepthEdges, cam_edges, depth_edges, near_su
 from dealseg.losses.edges import EDGE_SHARE, edge_activation, gate_zero, sobel_magnitude
 from dealseg.losses.equivariance import Equivariance, equivariance, max_norm
 from dealseg.losses.min_pooling import MinPooling, min_pooling
+from dealseg.losses.siamese import SiameseLosses, View, siamese_losses
 from dealseg.losses.soft_margin import MultilabelSoftMargin, multilabel_soft_margin
 
 __all__ = [
@@ -24,6 +25,8 @@ __all__ = [
     "Equivariance",
     "MinPooling",
     "MultilabelSoftMargin",
+    "SiameseLosses",
+    "View",
     "align_cams",
     "cam_edges",
     "cross_equivariance",
@@ -38,5 +41,6 @@ __all__ = [
     "min_pooling",
     "multilabel_soft_margin",
     "near_support",
+    "siamese_losses",
     "sobel_magnitude",
 ]

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from dealseg.losses.equivariance import comparable
+from dealseg.losses.selection import count_of
 
 
 def cross_equivariance(
@@ -60,17 +61,6 @@ def winners_only(maps: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
 def hardest(errors: Float[Tensor, "b n"], share: float) -> Float[Tensor, " b"]:
     """Return the mean of the `share` of each row's elements that are largest."""
     return errors.topk(count_of(errors.shape[1], share), dim=1, sorted=False).values.mean(dim=1)
-
-
-def count_of(number: int, share: float) -> int:
-    """Return how many of `number` elements are a `share` of them, rounded down but at least one.
-
-    Raises:
-        ValueError: for a share outside (0, 1].
-    """
-    if not 0 < share <= 1:
-        raise ValueError(f"share must be in (0, 1], got {share}")
-    return max(1, int(number * share))
 
 
 class CrossEquivariance(nn.Module):

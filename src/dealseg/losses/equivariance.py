@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from dealseg.depth import at_least_float32
+from dealseg.losses.bilinear import at_size
 
 MARGIN = 1e-5
 """What the original takes from every value, and adds to the range that it divides by."""
@@ -23,10 +24,10 @@ def max_norm(maps: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
     The gradient passes through minimum and maximum as well. A map that is constant or nowhere
     positive becomes 0, with gradient 0.
     """
-    positive = maps.clamp(min=0)
+    positive = maps.relu()
     low = positive.amin(dim=(-2, -1), keepdim=True)
     high = positive.amax(dim=(-2, -1), keepdim=True)
-    return (positive - low - MARGIN).clamp(min=0) / (high - low + MARGIN)
+    return (positive - low - MARGIN).relu() / (high - low + MARGIN)
 
 
 def comparable(
@@ -38,9 +39,7 @@ def comparable(
         ValueError: if there is not one map for the background and one for each class.
     """
     check_channels(maps, tags)
-    normed = max_norm(at_least_float32(maps))
-    if normed.shape[-2:] != size:
-        normed = F.interpolate(normed, size, mode="bilinear", align_corners=True)
+    normed = at_size(max_norm(at_least_float32(maps)), size)
     return normed * F.pad(tags, (1, 0), value=1.0)[:, :, None, None].to(normed.dtype)
 
 

@@ -7,8 +7,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from dealseg.depth import at_least_float32
-from dealseg.losses.cross_equivariance import count_of
 from dealseg.losses.equivariance import check_channels
+from dealseg.losses.selection import count_of
 
 
 def min_pooling(
@@ -33,7 +33,7 @@ def min_pooling(
     foreground = (maps * tags[:, :, None, None].to(maps.dtype)).amax(dim=1).flatten(1)
     count = count_of(foreground.shape[1], share)
     lowest = foreground.topk(count, dim=1, largest=False, sorted=False).values
-    return lowest.clamp(min=0).mean(dim=1)
+    return lowest.relu().mean(dim=1)
 
 
 class MinPooling(nn.Module):
