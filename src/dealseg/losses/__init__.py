@@ -12,6 +12,12 @@ from dealseg.losses.depth_edge_alignment import (
 from dealseg.losses.edge_maps import DepthEdges, cam_edges, depth_edges, near_support
 from dealseg.losses.edges import EDGE_SHARE, edge_activation, gate_zero, sobel_magnitude
 from dealseg.losses.equivariance import Equivariance, equivariance, max_norm
+from dealseg.losses.feature_similarity import (
+    FeatureSimilarity,
+    feature_similarity,
+    predictions_from_cams,
+)
+from dealseg.losses.importance_sampling import ImportanceSampling, importance_sampling
 from dealseg.losses.min_pooling import MinPooling, min_pooling
 from dealseg.losses.siamese import SiameseLosses, View, siamese_losses
 from dealseg.losses.soft_margin import MultilabelSoftMargin, multilabel_soft_margin
@@ -23,6 +29,8 @@ __all__ = [
     "DepthEdgeAlignment",
     "DepthEdges",
     "Equivariance",
+    "FeatureSimilarity",
+    "ImportanceSampling",
     "MinPooling",
     "MultilabelSoftMargin",
     "SiameseLosses",
@@ -35,12 +43,15 @@ __all__ = [
     "edge_activation",
     "edge_alignment",
     "equivariance",
+    "feature_similarity",
     "gate_zero",
     "grid_size",
+    "importance_sampling",
     "max_norm",
     "min_pooling",
     "multilabel_soft_margin",
     "near_support",
+    "predictions_from_cams",
     "siamese_losses",
     "sobel_magnitude",
 ]
