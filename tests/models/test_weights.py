@@ -3,8 +3,10 @@
 import argparse
 import pickle
 import re
+from fractions import Fraction
 from importlib.util import find_spec
 from pathlib import Path
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -179,9 +181,35 @@ def test_a_pickle_with_code_is_refused_and_not_run(tmp_path, wrapped):
 
 
 def test_other_objects_than_tensors_are_named(tmp_path):
-    torch.save({"model": {}, "args": argparse.Namespace(lr=1)}, tmp_path / "a.pth")
-    with pytest.raises(CheckpointError, match=r"argparse\.Namespace"):
+    torch.save({"model": {}, "share": Fraction(1, 2)}, tmp_path / "a.pth")
+    with pytest.raises(CheckpointError, match=r"fractions\.Fraction"):
         read_state(tmp_path / "a.pth")
+
+
+@pytest.mark.parametrize("module", [b"numpy._core.multiarray", b"numpy.core.multiarray"])
+def test_a_score_in_numpy_and_parsed_arguments_beside_the_tensors_are_passed_over(tmp_path, module):
+    content = {"model": {"w": torch.arange(3)}, "epoch": 3, "miou": np.float64(67.1)}
+    torch.save({**content, "args": argparse.Namespace(lr=1)}, tmp_path / "a.pth")
+    with ZipFile(tmp_path / "a.pth") as old, ZipFile(tmp_path / "b.pth", "w") as new:
+        for name in old.namelist():
+            data = old.read(name)
+            assert not name.endswith("data.pkl") or b"multiarray" in data
+            new.writestr(name, re.sub(rb"cnumpy\._?core\.multiarray", b"c" + module, data))
+    assert read_state(tmp_path / "b.pth")["w"].tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("prefix", ["module.", "model.", "module.model."])
+@pytest.mark.parametrize("wrapper", ["model", "state_dict", "model_ema", None])
+def test_wrappers_and_prefixes_of_training_programs_are_taken_off(tmp_path, prefix, wrapper):
+    state = {f"{prefix}a.weight": torch.ones(1), f"{prefix}b": torch.zeros(2)}
+    torch.save(state if wrapper is None else {wrapper: state, "epoch": 1}, tmp_path / "a.pth")
+    assert set(read_state(tmp_path / "a.pth")) == {"a.weight", "b"}
+
+
+def test_a_prefix_that_not_all_names_have_is_a_part_of_the_network(tmp_path):
+    state = {"module.a": torch.ones(1), "b": torch.zeros(2)}
+    torch.save(state, tmp_path / "a.pth")
+    assert set(read_state(tmp_path / "a.pth")) == set(state)
 
 
 @pytest.mark.parametrize("content", [[torch.zeros(1)], {"epoch": 3}, {"model": [1]}, 5])

@@ -1,9 +1,13 @@
 """Pretrained backbone weights: embedded, from a file, or downloaded by timm. Never unpickled."""
 
+import argparse
 import importlib.util
 import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import timm
 import torch
 from safetensors.torch import load_file
@@ -11,6 +15,8 @@ from torch import Tensor, nn
 
 from dealseg.errors import CheckpointError
 
+WRAPPERS = ("model", "state_dict", "model_ema", "state_dict_ema")
+"""Keys under which training programs keep the state dict."""
 EMBEDDED_BACKBONE = "tf_efficientnet_lite0"
 _EMBEDDED_FILE = "models/efficientnet-lite0-57934424.pth"
 
@@ -27,12 +33,24 @@ def load_pretrained(backbone: nn.Module, name: str, file: str | None) -> None:
     Raises:
         CheckpointError: if weights are missing, unreadable, unreachable or of another network.
     """
+    load_into(backbone, *pretrained_state(name, file))
+
+
+def pretrained_state(name: str, file: str | None) -> tuple[dict[str, Tensor], str]:
+    """Return pretrained weights of a timm backbone, and what to call them in a message.
+
+    Args:
+        name: the backbone's timm name.
+        file: as for :func:`load_pretrained`.
+
+    Raises:
+        CheckpointError: if weights are missing, unreadable or unreachable.
+    """
     if file is not None:
-        _load_into(backbone, read_state(Path(file)), file)
-    elif name == EMBEDDED_BACKBONE:
-        _load_into(backbone, embedded_state(), "the embedded weights")
-    else:
-        _load_into(backbone, _downloaded(name), f"timm's weights of {name}")
+        return read_state(Path(file)), file
+    if name == EMBEDDED_BACKBONE:
+        return embedded_state(), "the embedded weights"
+    return _downloaded(name), f"timm's weights of {name}"
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
@@ -42,7 +60,8 @@ def read_state(path: Path) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with _plain_numbers():
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{path}: not a state dict, and nothing of it was run ({_refusal(error)}); save "
@@ -52,9 +71,35 @@ def read_state(path: Path) -> dict[str, Tensor]:
         raise CheckpointError(
             f"{path}: not readable as weights, or cut short ({_first_line(error)})"
         ) from error
-    for key in ("model", "state_dict"):
+    for key in WRAPPERS:
         state = state.get(key, state) if isinstance(state, dict) else state
-    return _tensors(state, path)
+    return unprefixed(_tensors(state, path))
+
+
+def unprefixed(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return tensors without what DataParallel or a Lightning module puts before every name."""
+    for prefix in ("module.", "model."):
+        if state and all(name.startswith(prefix) for name in state):
+            state = {name.removeprefix(prefix): value for name, value in state.items()}
+    return state
+
+
+@contextmanager
+def _plain_numbers() -> Iterator[None]:
+    """Let numpy numbers and parsed arguments pass weights_only loading; neither can run code.
+
+    WeakTr's checkpoints keep their score as a numpy number, and others of DeiT's line their
+    arguments. PyTorch 2.5 and older cannot be told so: there such files are refused.
+    """
+    allow = getattr(torch.serialization, "safe_globals", None)
+    if allow is None or not hasattr(torch.serialization, "get_unsafe_globals_in_checkpoint"):
+        yield
+        return
+    scalar = np.float64(0).__reduce__()[0]
+    names = [f"numpy.{core}.multiarray.scalar" for core in ("core", "_core")]
+    kinds = [type(np.dtype(kind)) for kind in ("float64", "float32", "int64")]
+    with allow([*((scalar, name) for name in names), np.dtype, *kinds, argparse.Namespace]):
+        yield
 
 
 def _tensors(state: object, path: Path) -> dict[str, Tensor]:
@@ -96,10 +141,13 @@ def _downloaded(name: str) -> dict[str, Tensor]:
         ) from error
 
 
-def _load_into(backbone: nn.Module, state: dict[str, Tensor], source: str) -> None:
+def load_into(backbone: nn.Module, state: dict[str, Tensor], source: str) -> None:
     """Copy what the backbone has; a classifier in the file is left out, anything else refused.
 
     A ViT that normalised its average-pooled tokens (`fc_norm`) normalises each of them here.
+
+    Raises:
+        CheckpointError: if they are of another network; `source` is what the message calls them.
     """
     own = backbone.state_dict()
     norms = {name: name.replace("norm.", "fc_norm.") for name in ("norm.weight", "norm.bias")}
