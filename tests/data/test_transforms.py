@@ -34,6 +34,10 @@ GEOMETRIES = {
     "other shape": {"size": (40, 40), "scale": (1.0, 1.5)},
     "smaller": {"size": (20, 25)},
     "flip": {"flip": 1.0},
+    "area": {"size": (40, 40), "crop": "area", "area": (0.3, 1.0)},
+    "area of another shape": {"size": (25, 47), "crop": "area", "area": (0.2, 0.6), "flip": 1.0},
+    "long": {"size": (48, 48), "crop": "long", "long": (0.8, 1.5), "flip": 0.5},
+    "long and turned": {"size": (44, 44), "crop": "long", "long": (0.8, 1.4), "rotation": 30.0},
     "rotation": {"rotation": 45.0},
     "shear": {"shear": 20.0},
     "all": {"size": (32, 44), "scale": (0.6, 1.6), "flip": 0.5, "rotation": 30.0, "shear": 10.0},
@@ -160,6 +164,53 @@ def test_zoom_is_drawn_log_uniformly():
     assert zooms.min() > 0.24
 
 
+def test_the_canvas_of_a_small_picture_keeps_the_mean_colour_whatever_colours_change():
+    options = {"brightness": 1.0, "contrast": 1.0, "saturation": 1.0, "hue": 0.5}
+    augmentation = only(size=(60, 60), crop="long", long=(0.5, 0.5), randaugment=9.0, **options)
+    fill = torch.tensor(Augmentation().fill, dtype=torch.uint8)[:, None, None]
+    for seed in range(12):
+        out = augment(coordinate_sample(), augmentation, sample_generator(seed, 0, 0))
+        assert (out["image"] == fill).all(0).sum() >= 60 * 60 - 24 * 30
+
+
+def test_the_padding_of_a_stretched_picture_is_seam_s_zeros_but_for_rounding():
+    colour = torch.tensor(Augmentation().fill) / 255
+    mean, std = torch.tensor([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]])
+    assert ((colour - mean) / std).abs().max() < 0.01
+
+
+@pytest.mark.parametrize("crop", ["area", "long"])
+def test_the_whole_picture_is_resized_as_pillow_does_bicubically(crop):
+    from PIL import Image
+
+    noise = torch.rand(3, 60, 60, generator=torch.Generator().manual_seed(0))
+    image = (noise * 255).to(torch.uint8)
+    everything = {"area": (1.0, 1.0), "ratio": (1.0, 1.0), "long": (1.0, 1.0)}
+    augmentation = only(size=(45, 45), crop=crop, **everything)
+    out = augment({"image": image}, augmentation, sample_generator(0, 0, 0))
+    picture = Image.fromarray(image.permute(1, 2, 0).numpy())
+    expected = np.asarray(picture.resize((45, 45), Image.Resampling.BICUBIC)).astype(int)
+    assert np.abs(out["image"].permute(1, 2, 0).numpy() - expected).max() <= 1
+
+
+def test_erasing_hides_the_image_and_spares_depth_and_mask():
+    plain = augment(coordinate_sample(), only(), sample_generator(0, 0, 0))
+    out = augment(coordinate_sample(), only(erase=1.0), sample_generator(0, 0, 0))
+    changed = (out["image"] != plain["image"]).any(0).double().mean()
+    assert 0.015 < changed < 0.34
+    for part in ("depth", "valid", "mask"):
+        assert torch.equal(out[part], plain[part])
+
+
+def test_erasing_moves_no_window_and_changes_no_operation():
+    for seed in range(8):
+        base = {**GEOMETRIES["area"], "flip": 0.5, "randaugment": 9.0}
+        plain = augment(coordinate_sample(), only(**base), sample_generator(seed, 0, 0))
+        out = augment(coordinate_sample(), only(**base, erase=1.0), sample_generator(seed, 0, 0))
+        assert torch.equal(out["mask"], plain["mask"])
+        assert (out["image"] == plain["image"]).all(0).double().mean() > 0.65
+
+
 def jacobian(image):
     """Return d(source x, y) / d(x, y) over the middle of a warped coordinate image."""
     x, y = image[:2].double() / 4
@@ -217,9 +268,9 @@ def test_flips_come_with_their_probability():
 
 
 @pytest.mark.parametrize("planted", PLANTED)
-@pytest.mark.parametrize("geometry", GEOMETRIES)
+@pytest.mark.parametrize("geometry", [*GEOMETRIES, "operations"])
 def test_what_an_invalid_pixel_holds_never_matters(geometry, planted):
-    augmentation = only(**GEOMETRIES[geometry])
+    augmentation = only(**GEOMETRIES.get(geometry, {"randaugment": 9.0}))
     out = augment(holed_sample(planted), augmentation, sample_generator(5, 1, 2))
     reference = augment(holed_sample(0.0), augmentation, sample_generator(5, 1, 2))
     assert equal(out, reference)
@@ -408,6 +459,14 @@ def test_depth_without_validity_is_refused():
         ({"rotation": -1.0}, r"rotation must be in \[0, 180\], got -1"),
         ({"scale": (2.0, 1.0)}, r"0 < low <= high, got \(2.0, 1.0\)"),
         ({"scale": (0.0, 1.0)}, r"0 < low <= high"),
+        (
+            {"area": (0.0, 1.0)},
+            r"area must be \(low, high\) with 0 < low <= high, got \(0.0, 1.0\)",
+        ),
+        ({"long": (2.0, 1.0)}, r"long must be \(low, high\)"),
+        ({"ratio": (2.0, 1.0)}, r"ratio must be \(low, high\)"),
+        ({"randaugment": 11.0}, r"randaugment must be in \[0, 10\], got 11"),
+        ({"erase": -0.1}, r"erase must be in \[0, 1\], got -0.1"),
         ({"size": (0, 4)}, r"positive numbers of pixels, got \(0, 4\)"),
     ],
 )

@@ -66,9 +66,6 @@ class AugmentConfig:
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work."""
-        require(
-            self.crop in ("zoom", "area", "long"), "augment.crop", "zoom, area or long", self.crop
-        )
         for name in ("scale", "area", "ratio", "long"):
             low, high = getattr(self, name)
             require(0 < low <= high, f"augment.{name}", "0 < low <= high", getattr(self, name))

@@ -3,7 +3,7 @@
 A geometric change is written once, as a function of a part and its :class:`Kind`, and
 :func:`each_part` applies it to all parts:
 
-- image: bilinear with antialiasing; outside the picture the fill colour;
+- image: bilinear, or bicubic where asked, with antialiasing; outside the picture the fill colour;
 - mask: the nearest label, so that no new label can arise; outside 255;
 - depth with its validity: see :func:`_resize_measured`; outside invalid.
 
@@ -61,18 +61,24 @@ class Kind(NamedTuple):
 
 
 def each_part(
-    sample: Sample, change: Callable[[Tensor, Kind], Tensor], fill: Colour = IMAGENET_MEAN
+    sample: Sample,
+    change: Callable[[Tensor, Kind], Tensor],
+    fill: Colour = IMAGENET_MEAN,
+    *,
+    cubic: bool = False,
 ) -> Sample:
     """Return a new sample in which image, mask and depth with validity went through `change`.
 
     `change` gets the mask as one channel, and depth (0 where invalid) with validity (1 or 0) as
     two. Depth is brought to the image's grid first, by the nearest pixel: this step must not blur
-    what a zoom filters next. Parts that need no change may share memory with the given ones.
+    what a zoom filters next. Parts that need no change may share memory with the given ones. The
+    image is resized bicubically if `cubic`; depth never is, a cubic overshoots at its edges.
 
     Raises:
         DataError: if depth comes without validity, or has another aspect than the image.
     """
-    picture = Kind([float(c) for c in fill], _resize_smooth, InterpolationMode.BILINEAR)
+    how = _resize_cubic if cubic else _resize_smooth
+    picture = Kind([float(c) for c in fill], how, InterpolationMode.BILINEAR)
     parts: dict[str, Any] = {"image": change(sample["image"], picture)}
     if "mask" in sample:
         parts["mask"] = change(sample["mask"][None], _LABELS)[0]
@@ -111,6 +117,10 @@ def resize(part: Shaped[Tensor, "c h w"], kind: Kind, size: tuple[int, int]) -> 
 
 def _resize_smooth(part: Shaped[Tensor, "c h w"], size: list[int]) -> Shaped[Tensor, "c h2 w2"]:
     return F.resize(part, size, interpolation=InterpolationMode.BILINEAR, antialias=True)
+
+
+def _resize_cubic(part: Shaped[Tensor, "c h w"], size: list[int]) -> Shaped[Tensor, "c h2 w2"]:
+    return F.resize(part, size, interpolation=InterpolationMode.BICUBIC, antialias=True)
 
 
 def _resize_nearest(part: Shaped[Tensor, "c h w"], size: list[int]) -> Shaped[Tensor, "c h2 w2"]:

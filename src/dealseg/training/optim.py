@@ -91,7 +91,7 @@ def build_schedule(
 
 def _poly(step: int, *, steps: int, power: float) -> float:
     """Return the share of the peak rate: that of the steps to come, to a power (SEAM: 0.9)."""
-    return max(0.0, 1 - step / steps) ** power
+    return float(max(0.0, 1 - step / steps) ** power)
 
 
 def _cosine_epochs(step: int, *, config: OptimConfig, steps_per_epoch: int) -> float:
