@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from dealseg.errors import CheckpointError, ConfigError
-from dealseg.models import METHODS, TimmCam, create
+from dealseg.models import METHODS, Seam, TimmCam, WeakTr, create
 
 
 def build(seed=0, backbone="test_resnet", **options):
@@ -20,9 +20,9 @@ def same(first, second):
 
 
 def test_an_unknown_method_names_the_known_ones():
-    with pytest.raises(ConfigError, match=r"\['cam'\], got 'gradcam'"):
+    with pytest.raises(ConfigError, match=r"\['cam', .*\], got 'gradcam'"):
         create("gradcam", classes=2)
-    assert METHODS["cam"] is TimmCam
+    assert {"cam": TimmCam, "weaktr": WeakTr, "seam": Seam} == METHODS
 
 
 def test_an_unknown_option_is_named():

@@ -52,10 +52,10 @@ def _try_build(name: str, options: dict[str, Any]) -> nn.Module | None:
 def stages(backbone: Any) -> list[Stage]:
     """Return functions whose composition is the backbone's `forward_features`.
 
-    Known families: EfficientNet and MobileNetV2, ResNet, ConvNeXt, plain ViT. Any other backbone is
-    a single stage: it can be trained whole, but nothing of it can be frozen and cached.
+    Known families: EfficientNet and MobileNetV2, ResNet, ConvNeXt, plain ViT, and SEAM's ResNet-38.
+    Any other is a single stage: it can be trained whole, but nothing of it frozen and cached.
     """
-    for family in (_efficientnet, _resnet, _convnext, _vit):
+    for family in (_efficientnet, _resnet, _convnext, _vit, _resnet38d):
         found = family(backbone)
         if found:
             return found
@@ -169,6 +169,16 @@ def _vit(net: Any) -> list[Stage]:
     )
     *others, last = net.blocks
     return [embed, *others, _Chain(last, net.norm)]
+
+
+def _resnet38d(net: Any) -> list[Stage]:
+    if not _has(net, "conv1a", "b6", "b7", "bn7"):
+        return []
+    groups = [[net.conv1a], [], [], []]
+    for name, layer in net.named_children():
+        if name[:2] in ("b2", "b3", "b4", "b5"):
+            groups[int(name[1]) - 2].append(layer)
+    return [*(_Chain(*group) for group in groups), net.b6, _Chain(net.b7, net.bn7)]
 
 
 def feature_map(backbone: Any, features: Tensor, grid: tuple[int, int] | None) -> Tensor:

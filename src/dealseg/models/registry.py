@@ -6,9 +6,15 @@ from dealseg.config import ModelConfig
 from dealseg.config.model import METHOD_OPTIONS
 from dealseg.errors import ConfigError
 from dealseg.models.base import CamModel
+from dealseg.models.seam import Seam
 from dealseg.models.timm_cam import TimmCam
+from dealseg.models.weaktr import WeakTr
 
-METHODS: dict[str, type[CamModel]] = {"cam": TimmCam}
+METHODS: dict[str, type[CamModel]] = {
+    "cam": TimmCam,
+    "weaktr": WeakTr,
+    "seam": Seam,
+}
 
 
 def method(name: str) -> type[CamModel]:
