@@ -6,12 +6,14 @@ from argparse import SUPPRESS, ArgumentError
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
+from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_origin
 
 from jsonargparse import ArgumentParser
 
 from dealseg import __version__
+from dealseg.config.recipes import recipe_path, recipes
 from dealseg.errors import ConfigError
 
 Commands = Mapping[str, Callable[..., int]]
@@ -35,7 +37,7 @@ def parse(commands: Commands, argv: Sequence[str]) -> tuple[str, dict[str, Any]]
     for name, function in commands.items():
         help_line = (function.__doc__ or "").splitlines()[0]
         subcommands.add_subcommand(name, _subparser(function, help_line), help=help_line)
-    words = normalised(commands, argv)
+    words = _with_recipes(normalised(commands, argv))
     typed = [word for word in words if word.partition("=")[0].removeprefix("--") in RECORDED]
     if typed:
         raise ConfigError(f"unknown option {typed[0]}; the data set says it")
@@ -47,6 +49,33 @@ def parse(commands: Commands, argv: Sequence[str]) -> tuple[str, dict[str, Any]]
     for name in ("config", *RECORDED):
         values.pop(name, None)
     return parsed.command, values
+
+
+def _with_recipes(words: list[str]) -> list[str]:
+    """Let the name of a recipe stand for its file in `train --config NAME`.
+
+    Raises:
+        ConfigError: for a word that is neither a file nor a recipe.
+    """
+    if "train" not in words[:1]:
+        return words
+    result: list[str] = []
+    for word in words:
+        option, equals, value = word.partition("=")
+        if option == "--config" and equals:
+            result.append(f"--config={_recipe(value)}")
+        else:
+            result.append(_recipe(word) if result and result[-1] == "--config" else word)
+    return result
+
+
+def _recipe(word: str) -> str:
+    if Path(word).exists():
+        return word
+    if word not in recipes():
+        known = ", ".join(recipes()) or "none"
+        raise ConfigError(f"--config {word}: neither a file nor a recipe; recipes: {known}")
+    return str(recipe_path(word))
 
 
 def _parser(**options: Any) -> ArgumentParser:

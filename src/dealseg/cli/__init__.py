@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dealseg.arguments import parse
 from dealseg.cli.data import check, synth
 from dealseg.cli.masks import evaluate, label
+from dealseg.cli.networks import methods, weights
 from dealseg.cli.showing import demo, report
 from dealseg.cli.training import train
 from dealseg.errors import DealsegError, one_line
@@ -21,6 +22,8 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "evaluate": evaluate,
     "report": report,
     "demo": demo,
+    "methods": methods,
+    "weights": weights,
 }
 
 
