@@ -83,7 +83,7 @@ def fusion(branches, state, heads, pool):
 
 
 def weaktr(image, state, classes, heads, trained=14, pool="max"):
-    """Logits and CAMs of normalised images; no drop path. `trained`: patches a side of positions."""
+    """Logits and CAMs of normalised images; positions were trained on a `trained`^2 grid."""
     x, (rows, columns) = embed(image, state, classes, trained)
     count = x.shape[1]
     first = count - rows * columns

@@ -97,6 +97,14 @@ class WeakTr(CamModel):
     def build(self, classes: int, config: ModelConfig) -> None:
         """Make tokens, blocks, head and attention fusion."""
         net = self._new_backbone(config)
+        head = nn.Conv2d(net.embed_dim, classes, 3, padding=1)
+        fusion = AdaptiveAttentionFusion(
+            len(net.blocks),
+            net.blocks[0].attn.num_heads,
+            net.embed_dim,
+            config.reduction or 8,
+            config.pool or "max",
+        )
         if config.pretrained:
             name = config.backbone or self.default_backbone
             _fill(net, *pretrained_state(name, config.weights))
@@ -104,14 +112,7 @@ class WeakTr(CamModel):
         else:
             tokens = plain_vit.scratch_tokens(net, classes)
         self._adopt(net, tokens)
-        self.head = nn.Conv2d(net.embed_dim, classes, 3, padding=1)
-        self.adaptive_attention_fusion = AdaptiveAttentionFusion(
-            len(net.blocks),
-            net.blocks[0].attn.num_heads,
-            net.embed_dim,
-            config.reduction or 8,
-            config.pool or "max",
-        )
+        self.head, self.adaptive_attention_fusion = head, fusion
         facts = net.pretrained_cfg
         self.set_normalisation(facts.get("mean", IMAGENET_MEAN), facts.get("std", IMAGENET_STD))
 
