@@ -22,7 +22,7 @@ import yaml
 from dealseg.config import TrainConfig
 from dealseg.data import open_dataset
 from dealseg.judging import judge
-from dealseg.labeling import LabelOptions
+from dealseg.labeling import label_options
 from dealseg.models.runs import from_mapping
 from dealseg.training import train
 
@@ -48,7 +48,7 @@ def run_one(args: argparse.Namespace, variant: str, settings: list[str], seed: i
     out = args.out / f"{variant}-{seed}"
     images = open_dataset(args.data, split=args.train_split)
     train(images, out, config, resume=True, cache_dir=args.out / ".features")
-    options = LabelOptions(scales=tuple(args.scales), threshold=args.threshold)
+    options = label_options(config, scales=tuple(args.scales), threshold=args.threshold)
     val = open_dataset(args.data, split=args.split)
     result = judge(out, val, options, "fixed", split=args.split)
     result.write_result(out / "evaluation.json")
@@ -103,7 +103,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--train-split", default="train")
     parser.add_argument("--split", default="val")
     parser.add_argument("--scales", type=float, nargs="+", default=[1.0])
-    parser.add_argument("--threshold", type=float, default=0.4)
+    parser.add_argument("--threshold", type=float, help="by default the method's own")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     return parser.parse_args()
 

@@ -17,9 +17,10 @@ from dealseg.data import open_dataset
 from dealseg.errors import DataError
 from dealseg.models import create
 from dealseg.training import cache, train
-from dealseg.training.cache import build_features, cache_file
+from dealseg.training.cache import build_features, cache_stem
 
 SIZE = (64, 64)
+X = "features.0.x"
 POSIX = pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="no posix_fallocate here")
 
 
@@ -47,7 +48,7 @@ def small(dataset):
 
 
 def key(root, chosen=None, stages=2, size=SIZE):
-    return cache_file(root, open_dataset(root, split="train"), chosen or config(), stages, size)
+    return cache_stem(root, open_dataset(root, split="train"), chosen or config(), stages, size)
 
 
 def files(folder):
@@ -119,22 +120,24 @@ def test_the_key_does_not_know_depth_masks_or_tags(scene):
 def test_features_are_the_frozen_stages_of_the_image_and_of_its_mirror_image(
     dataset, small, tmp_path
 ):
-    found = build_features(tmp_path / "f.npy", dataset, small, SIZE)
+    parts = build_features(tmp_path / "f", dataset, small, SIZE)
+    assert list(parts) == ["features.0.x"]
+    found = parts["features.0.x"]
     assert found.shape[:2] == (len(dataset), 2)
     assert found.dtype == np.float16
     image = dataset.image(4)[None].float() / 255
     with torch.no_grad():
         for side, picture in enumerate((image, image.flip(-1))):
-            wanted = small.encode(picture)[0].numpy()
+            wanted = small.encode(picture)["x"][0].numpy()
             np.testing.assert_allclose(found[4, side], wanted, rtol=2e-3, atol=2e-3)
     assert not np.allclose(found[4, 0], found[4, 1], atol=1e-2)
 
 
 def test_features_are_computed_once(dataset, small, tmp_path, monkeypatch):
-    first = np.array(build_features(tmp_path / "f.npy", dataset, small, SIZE))
+    first = np.array(build_features(tmp_path / "f", dataset, small, SIZE)[X])
     monkeypatch.setattr(cache, "_write_features", None)
-    assert np.array_equal(build_features(tmp_path / "f.npy", dataset, small, SIZE), first)
-    assert files(tmp_path) == ["f.npy"]
+    assert np.array_equal(build_features(tmp_path / "f", dataset, small, SIZE)[X], first)
+    assert files(tmp_path) == ["f-0.x.npy"]
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, DataError])
@@ -155,7 +158,7 @@ def test_an_interrupted_build_leaves_no_file_and_the_network_in_its_mode(
 
     small.train()
     with pytest.raises(error):
-        build_features(tmp_path / "f.npy", Broken(), small, SIZE)
+        build_features(tmp_path / "f", Broken(), small, SIZE)
     assert files(tmp_path) == []
     assert small.training
 
@@ -163,14 +166,16 @@ def test_an_interrupted_build_leaves_no_file_and_the_network_in_its_mode(
 def test_what_a_killed_build_left_is_removed_in_time_but_not_another_s_work(
     dataset, small, tmp_path
 ):
-    old, new, other = (tmp_path / f".{n}.part" for n in ("f.npy.1", "f.npy.2", "g.npy.1"))
+    old, new, other = (
+        tmp_path / f".{n}.part" for n in ("f-0.x.npy.1", "f-0.x.npy.2", "g-0.x.npy.1")
+    )
     for file in (old, new, other):
         file.write_bytes(b"half")
     long_ago = time.time() - 2 * cache.STALE
     os.utime(old, (long_ago, long_ago))
     os.utime(other, (long_ago, long_ago))
-    build_features(tmp_path / "f.npy", dataset, small, SIZE)
-    assert files(tmp_path) == sorted([new.name, other.name, "f.npy"])
+    build_features(tmp_path / "f", dataset, small, SIZE)
+    assert files(tmp_path) == sorted([new.name, other.name, "f-0.x.npy"])
 
 
 @pytest.mark.parametrize(
@@ -185,11 +190,11 @@ def test_what_a_killed_build_left_is_removed_in_time_but_not_another_s_work(
     ],
 )
 def test_a_damaged_cache_is_said_and_computed_anew(damage, dataset, small, tmp_path, caplog):
-    path = tmp_path / "f.npy"
-    whole = np.array(build_features(path, dataset, small, SIZE))
+    stem, path = tmp_path / "f", tmp_path / "f-0.x.npy"
+    whole = np.array(build_features(stem, dataset, small, SIZE)[X])
     damage(path)
     with caplog.at_level(logging.WARNING, logger="dealseg"):
-        again = build_features(path, dataset, small, SIZE)
+        again = build_features(stem, dataset, small, SIZE)[X]
     assert np.array_equal(again, whole)
     assert [record.getMessage() for record in caplog.records] == [
         f"{path}: damaged, its features are computed anew"
@@ -222,12 +227,12 @@ def test_where_room_cannot_be_reserved_free_room_is_looked_at(
         monkeypatch.delattr(os, "posix_fallocate", raising=False)
     else:
         monkeypatch.setattr(os, "posix_fallocate", unsupported, raising=False)
-    assert len(build_features(tmp_path / "f.npy", dataset, small, SIZE)) == len(dataset)
+    assert len(build_features(tmp_path / "f", dataset, small, SIZE)[X]) == len(dataset)
     usage = shutil.disk_usage(tmp_path)._replace(free=10)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     with pytest.raises(DataError, match="no room"):
-        build_features(tmp_path / "g.npy", dataset, small, SIZE)
-    assert files(tmp_path) == ["f.npy"]
+        build_features(tmp_path / "g", dataset, small, SIZE)
+    assert files(tmp_path) == ["f-0.x.npy"]
 
 
 def test_two_trainings_share_features_beside_the_runs(dataset, trained, tmp_path):

@@ -12,6 +12,7 @@ from dealseg.training.samples import (
     CachedSamples,
     EpochSampler,
     ImageSamples,
+    cached_views,
     common_size,
     required_tags,
     shuffled,
@@ -116,9 +117,9 @@ def test_the_control_keeps_image_and_tags_and_takes_the_other_s_depth(dataset):
 def test_edges_of_a_mirrored_sample_are_the_mirrored_depth_s_edges(dataset):
     deal = DealConfig(cells=16)
     edges = build_edges(dataset, deal, SIZE, range(len(dataset)))
-    features = np.zeros((len(dataset), 2, 1), np.float16)
+    features = {"features.0.x": np.zeros((len(dataset), 2, 1), np.float16)}
     tags = torch.zeros(len(dataset), 1)
-    mirrored = CachedSamples(features, tags, edges, flip=1.0, seed=0)
+    mirrored = CachedSamples(features, tags, edges, None, flip=1.0, seed=0)
     for index in (0, 7):
         sample = to_size(training_sample(dataset, index), SIZE)
         wanted = depth_edges(
@@ -130,20 +131,25 @@ def test_edges_of_a_mirrored_sample_are_the_mirrored_depth_s_edges(dataset):
         assert not torch.equal(found["edges"], found["edges"].flip(-1))
 
 
-def test_features_and_edges_are_mirrored_together_and_as_often_as_asked():
+def test_features_edges_and_colours_are_mirrored_together_and_as_often_as_asked():
     count = 8
-    features = np.arange(2, dtype=np.float16)[None, :, None].repeat(count, 0)
+    part = np.arange(2, dtype=np.float16)[None, :, None].repeat(count, 0)
+    features = {"features.0.x": part, "features.1.x": part, "features.1.y": part}
+    colours = torch.tensor([0, 1], dtype=torch.uint8).expand(count, 3, 1, 2)
     strength = torch.tensor([0.0, 1.0]).expand(count, 1, 1, 2)
     edges = DepthEdges(strength, strength > 0)
     seen = []
     for flip in (0.0, 0.5, 1.0):
-        samples = CachedSamples(features, torch.zeros(count, 1), edges, flip, seed=0)
+        samples = CachedSamples(features, torch.zeros(count, 1), edges, colours, flip, seed=0)
         found = [samples[epoch, index] for epoch in range(50) for index in range(count)]
         for sample in found:
-            mirrored = float(sample["features"])
+            (first, second) = cached_views(sample, 2)
+            mirrored = float(first["x"])
+            assert mirrored == float(second["x"]) == float(second["y"])
+            assert sample["colours"][0, 0, 0] == mirrored
             assert sample["edges"][0, 0, 0] == mirrored
             assert bool(sample["edges_valid"][0, 0, 0]) == bool(mirrored)
-        seen.append(np.mean([float(sample["features"]) for sample in found]))
+        seen.append(np.mean([float(sample["features.0.x"]) for sample in found]))
     assert seen[0] == 0
     assert seen[2] == 1
     assert abs(seen[1] - 0.5) < 4 * 0.5 / 20  # four standard deviations of 400 draws

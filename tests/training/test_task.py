@@ -1,4 +1,5 @@
 import copy
+from typing import ClassVar
 
 import pytest
 import torch
@@ -8,9 +9,14 @@ from tiny import PLAIN, config, eager, rows
 from dealseg.config import DealConfig, ModelConfig, OptimConfig
 from dealseg.losses import depth_edge_alignment, grid_size
 from dealseg.models import CamModel, CamOutput, create
+from dealseg.models.base import CamFacts
+from dealseg.training.added import AddedLosses, Step
 from dealseg.training.cache import build_edges, build_features
+from dealseg.training.optim import freeze_batch_norm, parameter_groups
 from dealseg.training.samples import CachedSamples, ImageSamples, common_size
-from dealseg.training.task import CamTask, freeze_batch_norm, parameter_groups
+from dealseg.training.task import CamTask
+
+SIZE = (64, 64)
 
 DEALS = [
     eager(trust=False),
@@ -38,7 +44,7 @@ def freeze(net):
 
 def step(net, chosen, batch, *, kind="metric", steps=10):
     """Return the loss of a training step and what was logged."""
-    task = CamTask(net, chosen, kind, steps)
+    task = CamTask(net, chosen, kind, steps, SIZE)
     logged = {}
     task.log_dict = lambda values, **_: logged.update(values)
     return task.training_step(batch, 0), logged
@@ -99,13 +105,23 @@ def test_the_class_loss_is_the_mean_of_softplus(net, batch):
 class TwoHeaded(CamModel):
     """Two kinds of logits, as some methods have."""
 
-    label_cam = deal_cam = "fine"
+    default_backbone = "none"
+    cams: ClassVar = {"fine": CamFacts("nothing")}
+    label_cam = "fine"
+    attach: ClassVar = {"deal": "fine"}
+    score_logits = ("one", "two")
+
+    def __init__(self):
+        super().__init__(3, ModelConfig())
+
+    def build(self, classes, config):
+        pass
 
     def encode(self, image):
-        return image
+        return {"x": image}
 
-    def decode(self, features):
-        cams = features.flatten(1)[:, :12].reshape(-1, 3, 2, 2)
+    def decode(self, features, size):
+        cams = features["x"].flatten(1)[:, :12].reshape(-1, 3, 2, 2)
         logits = {"one": cams.mean((-2, -1)), "two": 2 * cams.amax((-2, -1))}
         return CamOutput(logits, {"fine": cams})
 
@@ -116,7 +132,9 @@ class TwoHeaded(CamModel):
 def test_every_kind_of_logits_has_a_class_loss_and_the_total_is_their_sum():
     features = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     tags = torch.tensor([[1.0, 0, 0], [0, 1, 1]])
-    total, logged = step(TwoHeaded(), config(losses="none"), {"features": features, "tags": tags})
+    total, logged = step(
+        TwoHeaded(), config(losses="none"), {"features.0.x": features, "tags": tags}
+    )
     assert set(logged) == {"loss/class_one", "loss/class_two", "loss/total"}
     torch.testing.assert_close(total, logged["loss/class_one"] + logged["loss/class_two"])
 
@@ -132,9 +150,9 @@ def test_an_alignment_of_weight_zero_leaves_the_gradient_of_the_class_loss(datas
 
 def test_the_alignment_s_gradient_reaches_the_backbone_but_no_frozen_stage(dataset, batch):
     net = net_for(dataset)
-    task = CamTask(net, config(deal=eager()), "metric", 10)
-    task.log_dict = lambda *_, **__: None
-    task._deal_term(net(batch["image"].float() / 255), batch).backward()
+    added, terms = AddedLosses(net, config(deal=eager()), "metric"), {}
+    added.apply(terms, net(batch["image"].float() / 255), batch, SIZE, Step(0.0, 0, 0))
+    terms["deal"].backward()
     reached = {name for name, p in net.named_parameters() if p.grad is not None and p.grad.any()}
     assert any(name.startswith("backbone.blocks.3") for name in reached)
     assert all(p.grad is None for p in net.parameters() if not p.requires_grad)
@@ -169,10 +187,10 @@ def test_lambda_in_training_follows_the_optimiser_s_steps(trained):
 def test_cached_features_and_edges_give_the_loss_of_the_images(dataset, tmp_path):
     size, chosen = common_size(dataset, 64), config(deal=eager())
     net = net_for(dataset)
-    features = build_features(tmp_path / "f.npy", dataset, net, size)
+    features = build_features(tmp_path / "f", dataset, net, size)
     edges = build_edges(dataset, chosen.deal, size, range(len(dataset)))
     tags = torch.stack([dataset.tags(index) for index in range(len(dataset))])
-    cached = CachedSamples(features, tags, edges, 0.0, 0)
+    cached = CachedSamples(features, tags, edges, None, 0.0, 0)
     indices = (0, 5, 9, 15)
     by_features = torch.utils.data.default_collate([cached[0, index] for index in indices])
     found, logged = step(freeze(net), chosen, by_features)
@@ -216,7 +234,7 @@ def test_two_halves_of_a_batch_have_its_gradient_on_average(dataset):
 def test_a_new_epoch_freezes_statistics_and_frozen_stages_only(dataset):
     for kept in (True, False):
         net = net_for(dataset)
-        task = CamTask(net, config(freeze_batch_norm=kept), "metric", 10)
+        task = CamTask(net, config(freeze_batch_norm=kept), "metric", 10, SIZE)
         net.eval()
         with torch.random.fork_rng([]):
             task.on_train_epoch_start()
@@ -229,7 +247,7 @@ def test_a_new_epoch_freezes_statistics_and_frozen_stages_only(dataset):
 def test_dropout_s_seed_depends_on_seed_and_epoch_and_takes_large_seeds(dataset, monkeypatch):
     drawn = []
     for seed, epoch in ((0, 0), (0, 1), (1, 0), (2**62, 0)):
-        task = CamTask(net_for(dataset), config(seed=seed), "metric", 10)
+        task = CamTask(net_for(dataset), config(seed=seed), "metric", 10, SIZE)
         monkeypatch.setattr(CamTask, "current_epoch", epoch)
         with torch.random.fork_rng([]):
             task.on_train_epoch_start()
@@ -256,7 +274,7 @@ def test_schedules_end_near_zero_never_exceed_the_peak_and_move_at_the_first_ste
             self.weight = torch.nn.Parameter(torch.zeros(1))
 
     chosen = config(optim={"lr": 0.1, "schedule": name})
-    found = CamTask(Line(), chosen, "metric", steps).configure_optimizers()
+    found = CamTask(Line(), chosen, "metric", steps, SIZE).configure_optimizers()
     optimizer, schedule = found["optimizer"], found["lr_scheduler"]["scheduler"]
     rates = []
     for _ in range(steps):

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from dealseg.config import ModelConfig
 from dealseg.errors import ConfigError
+from dealseg.losses import multilabel_soft_margin
 
 Features = dict[str, Tensor]
 """What the frozen stages make of a batch of images, (b, ...) each, by name."""
@@ -160,7 +161,7 @@ class CamModel(nn.Module, ABC):
             size: height and width of the first view.
         """
         return {
-            f"class_{name}": F.multilabel_soft_margin_loss(logits.float(), tags)
+            f"class_{name}": multilabel_soft_margin(logits, tags).mean()
             for name, logits in outputs[0].logits.items()
         }
 

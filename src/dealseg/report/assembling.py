@@ -8,7 +8,7 @@ from tqdm import tqdm
 from dealseg.config import DealConfig
 from dealseg.data.base import RgbdDataset
 from dealseg.depth import Kind
-from dealseg.labeling import LabelOptions, score_dataset
+from dealseg.labeling import LabelOptions, label_options, score_dataset
 from dealseg.losses import depth_edges, edge_activation, grid_size
 from dealseg.models.runs import load_run
 from dealseg.report.example import DepthView, Example, Prediction
@@ -16,11 +16,15 @@ from dealseg.report.records import DEAL, RunRecord
 
 
 def assemble(
-    runs: Sequence[RunRecord], data: RgbdDataset, indices: Sequence[int], options: LabelOptions
+    runs: Sequence[RunRecord],
+    data: RgbdDataset,
+    indices: Sequence[int],
+    options: LabelOptions | None = None,
 ) -> list[Example]:
     """Return these images with what each finished run makes of them.
 
-    Masks are cut at the threshold of the run's evaluation, or at that of `options` if it has none.
+    Masks are made as `options` say, or as each run's own configuration does; they are cut at the
+    threshold of the run's evaluation if it has one.
 
     Raises:
         DataError: if the data set's classes are not a run's.
@@ -82,15 +86,19 @@ def _view(data: RgbdDataset, index: int, deal: DealConfig) -> DepthView | None:
 
 
 def _predictions(
-    runs: Sequence[RunRecord], data: RgbdDataset, indices: Sequence[int], options: LabelOptions
+    runs: Sequence[RunRecord],
+    data: RgbdDataset,
+    indices: Sequence[int],
+    options: LabelOptions | None,
 ) -> list[list[Prediction]]:
     """Return the predictions of each image; one network is in memory at a time."""
     predictions: list[list[Prediction]] = [[] for _ in indices]
     finished = [run for run in runs if run.is_finished]
     with tqdm(total=len(finished) * len(indices), desc="examples", disable=None) as bar:
         for run in finished:
-            scored = score_dataset(load_run(run.path), data, options, indices)
-            threshold = threshold_of(run, options)
+            chosen = options or label_options(run.config)
+            scored = score_dataset(load_run(run.path), data, chosen, indices)
+            threshold = threshold_of(run, chosen)
             for row, (_, scores) in zip(predictions, scored, strict=True):
                 row.append(Prediction(run.label, scores.winner, scores.score, threshold))
                 bar.update()

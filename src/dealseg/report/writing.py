@@ -15,7 +15,6 @@ from dealseg.report.page import page
 from dealseg.report.records import RunRecord, read_runs
 
 FIGURES = "figures"
-_DEFAULTS = LabelOptions()
 
 
 def write_report(
@@ -25,7 +24,7 @@ def write_report(
     data: RgbdDataset | None = None,
     examples: int = 8,
     title: str | None = None,
-    options: LabelOptions = _DEFAULTS,
+    options: LabelOptions | None = None,
 ) -> Path:
     """Write one HTML page that compares runs, and its figures as PNG into `figures/` beside it.
 

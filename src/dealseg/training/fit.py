@@ -11,9 +11,13 @@ from dealseg.config import TrainConfig
 from dealseg.data import RgbdDataset
 from dealseg.errors import ConfigError, DataError
 from dealseg.models import CamModel, create
-from dealseg.models.backbones import stages
+from dealseg.models.combinations import check_combination
+from dealseg.models.initialising import initialise
+from dealseg.models.registry import method
 from dealseg.models.runs import WEIGHTS_FILE, RunFacts, save_weights
-from dealseg.training.cache import build_edges, build_features, cache_file
+from dealseg.training.added import attached_cam
+from dealseg.training.augmentation import sample_size
+from dealseg.training.cache import build_colours, build_edges, build_features, cache_stem
 from dealseg.training.claim import RunState, claim, run_state
 from dealseg.training.environment import write_environment
 from dealseg.training.running import CHECKPOINT_FILE, World, fit, own_randomness
@@ -74,12 +78,12 @@ def _train(
     world: World,
     cache_dir: Path,
 ) -> None:
-    size = common_size(dataset, config.data.long_side)
+    size = sample_size(config, common_size(dataset, config.data.long_side))
     model = _build_model(config, facts)
     samples = _samples(dataset, model, config, size, cache_dir)
     loader = _loader(samples, config, world)
     steps = config.optim.epochs * -(-len(loader) // config.optim.accumulate)
-    task = CamTask(model, config, dataset.depth_info.kind, steps)
+    task = CamTask(model, config, dataset.depth_info.kind, steps, size)
     start = time.monotonic()
     if world.rank == 0:
         claim(out, config, facts)
@@ -107,40 +111,37 @@ def _decided(config: TrainConfig, device: str, world: World) -> TrainConfig:
     """Fill in what `auto` and None stand for, so that the run folder says what was done."""
     if config.precision == "16-mixed" and device == "cpu":
         raise ConfigError("precision 16-mixed needs a GPU; take bf16-mixed or 32-true")
+    check_combination(config)
+    backbone = config.model.backbone or method(config.method).default_backbone
+    config = replace(config, device=device, model=replace(config.model, backbone=backbone))  # type: ignore[arg-type]
+    stages = _stage_count(config)
     profile = config.profile
     if profile == "auto":
-        profile = "full" if device == "gpu" or world.size > 1 else "cached"
+        whole = device == "gpu" or world.size > 1 or stages == 1
+        profile = "full" if whole else "cached"
     if profile == "cached" and world.size > 1:
         raise ConfigError(
             "the cached profile is for one process; take --profile full with torchrun"
         )
-    return replace(
-        config,
-        device="gpu" if device == "gpu" else "cpu",
-        profile=profile,
-        frozen_stages=_frozen_stages(config, profile),
-    )
+    frozen = config.frozen_stages
+    if frozen is None:
+        frozen = _all_but_last(config, stages) if profile == "cached" else 0
+    return replace(config, profile=profile, frozen_stages=frozen)
 
 
-def _frozen_stages(config: TrainConfig, profile: str) -> int:
-    """All but the last stage if features are cached, else none, unless the user says."""
-    if config.frozen_stages is None and profile == "full":
-        return 0
-    total = len(stages(_untrained(config).backbone))
-    if config.frozen_stages is None:
-        if total == 1:
-            raise ConfigError(
-                f"model.backbone {config.model.backbone} is one stage to us, nothing of it can be "
-                "cached; take --profile full, or an EfficientNet, ResNet, ConvNeXt or plain ViT"
-            )
-        return total - 1
-    return config.frozen_stages
+def _all_but_last(config: TrainConfig, stages: int) -> int:
+    if stages == 1:
+        raise ConfigError(
+            f"model.backbone {config.model.backbone} is one stage to us, nothing of it can be "
+            "cached; take --profile full, or an EfficientNet, ResNet, ConvNeXt or plain ViT"
+        )
+    return stages - 1
 
 
-def _untrained(config: TrainConfig) -> CamModel:
-    return create(
-        config.method, classes=1, **{**vars(config.model), "pretrained": False, "weights": None}
-    )
+def _stage_count(config: TrainConfig) -> int:
+    """Build the network without its weights, to count its stages."""
+    options = {**vars(config.model), "pretrained": False, "weights": None}
+    return create(config.method, classes=1, **options).stage_count
 
 
 def _require_trainable(dataset: RgbdDataset, config: TrainConfig) -> None:
@@ -160,13 +161,16 @@ def _require_trainable(dataset: RgbdDataset, config: TrainConfig) -> None:
 
 
 def _build_model(config: TrainConfig, facts: RunFacts) -> CamModel:
+    pretrained = config.model.pretrained and not config.init  # which fills the backbone as well
     model = create(
         config.method,
         classes=len(facts.classes),
         frozen_stages=config.frozen_stages or 0,
         generator=torch.Generator().manual_seed(config.seed),
-        **vars(config.model),
+        **{**vars(config.model), "pretrained": pretrained},
     )
+    if config.init:
+        initialise(model, Path(config.init))
     if config.channels_last:
         model.to(memory_format=torch.channels_last)
     return model
@@ -184,12 +188,24 @@ def _samples(
     if config.profile == "full":
         depths = depth_of if deal else None
         return ImageSamples(dataset, size, config.augment, config.seed, depths)
-    model.set_image_size(*size)
-    path = cache_file(cache_dir, dataset, config, config.frozen_stages or 0, size)
-    features = build_features(path, dataset, model, size)
+    stem = cache_stem(cache_dir, dataset, config, config.frozen_stages or 0, size)
+    features = build_features(stem, dataset, model, size)
     tags = torch.stack([required_tags(dataset, index) for index in range(count)])
     edges = build_edges(dataset, config.deal, size, depth_of) if deal else None
-    return CachedSamples(features, tags, edges, config.augment.flip, config.seed)
+    colours = None
+    if "fsl" in config.loss_names:
+        colours = build_colours(dataset, size, _cam_grid(model, config, size))
+    return CachedSamples(features, tags, edges, colours, config.augment.flip, config.seed)
+
+
+@torch.no_grad()
+def _cam_grid(model: CamModel, config: TrainConfig, size: tuple[int, int]) -> tuple[int, int]:
+    """Return rows and columns of the CAM that the feature similarity acts on."""
+    was = model.training
+    output = model.eval()(torch.zeros(1, 3, *size))
+    model.train(was)
+    cam = output.cams[attached_cam(type(model), config, "fsl")]
+    return cam.shape[-2], cam.shape[-1]
 
 
 def _loader(samples: Dataset[Batch], config: TrainConfig, world: World) -> DataLoader[Batch]:

@@ -5,21 +5,23 @@ epoch and the image alone: not on the order, the number of workers, or an interr
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import torch
+from jaxtyping import UInt8
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from dealseg.config import AugmentConfig
 from dealseg.data import RgbdDataset
 from dealseg.data.sample import Sample, replaced
-from dealseg.data.transforms import Augmentation, augment, sample_generator, to_size
+from dealseg.data.transforms import sample_generator
 from dealseg.errors import DataError
 from dealseg.losses import DepthEdges
+from dealseg.models.base import Features
+from dealseg.training.augmentation import augmented, with_depth_of
 
 Batch = dict[str, Tensor]
 Key = tuple[int, int]
@@ -82,29 +84,13 @@ class ImageSamples(Dataset[Batch]):
     seed: int
     depth_of: tuple[int, ...] | None
 
-    @cached_property
-    def _augmentation(self) -> Augmentation:
-        colour = self.config.colour
-        return Augmentation(
-            size=self.size,
-            scale=self.config.scale,
-            flip=self.config.flip,
-            brightness=colour,
-            contrast=colour,
-            saturation=colour,
-            hue=0.1 * colour,
-            rotation=self.config.rotation,
-            shear=self.config.shear,
-        )
-
     def __len__(self) -> int:
         return len(self.dataset)
 
     def __getitem__(self, key: Key) -> Batch:
         epoch, index = key
-        sample = to_size(self._read(index), self.size)
         generator = sample_generator(self.seed, epoch, index)
-        changed = augment(sample, self._augmentation, generator)
+        changed = augmented(self._read(index), self.config, self.size, generator)
         kept = ("image", "tags", "depth", "valid")
         return {name: changed[name] for name in kept if name in changed}  # type: ignore[literal-required]
 
@@ -112,8 +98,8 @@ class ImageSamples(Dataset[Batch]):
         sample = training_sample(self.dataset, index, depth=self.depth_of is not None)
         if self.depth_of is None or self.depth_of[index] == index:
             return sample
-        other = to_size(training_sample(self.dataset, self.depth_of[index]), self.size)
-        return replaced(to_size(sample, self.size), depth=other["depth"], valid=other["valid"])
+        other = training_sample(self.dataset, self.depth_of[index])
+        return with_depth_of(sample, other, self.config, self.size)
 
 
 @dataclass(frozen=True)
@@ -121,16 +107,18 @@ class CachedSamples(Dataset[Batch]):
     """Features of the frozen stages, as they are or of the mirrored image: the cached profile.
 
     Attributes:
-        features: (n, 2, ...) float16, memory-mapped; 1 is the mirrored image.
+        features: (n, 2, ...) float16 by part, memory-mapped; 1 is the mirrored image.
         tags: (n, k).
         edges: depth edges of the unmirrored images; None if no loss asks for them.
+        colours: uint8 colours on the CAM's cells; None if no loss asks for them.
         flip: probability of taking the mirrored image.
         seed: of that choice.
     """
 
-    features: np.ndarray
+    features: Mapping[str, np.ndarray]
     tags: Tensor
     edges: DepthEdges | None
+    colours: UInt8[Tensor, "n 3 h w"] | None
     flip: float
     seed: int
 
@@ -141,17 +129,34 @@ class CachedSamples(Dataset[Batch]):
         epoch, index = key
         chance = torch.rand((), generator=sample_generator(self.seed, epoch, index))
         mirrored = bool(chance < self.flip)
-        features = torch.from_numpy(self.features[index, int(mirrored)].astype(np.float32))
-        return {"features": features, "tags": self.tags[index], **self._edges(index, mirrored)}
-
-    def _edges(self, index: int, mirrored: bool) -> Batch:
-        if self.edges is None:
-            return {}
-        strength, valid = self.edges.strength[index], self.edges.valid[index]
-        return {
-            "edges": strength.flip(-1) if mirrored else strength,
-            "edges_valid": valid.flip(-1) if mirrored else valid,
+        parts = {
+            name: torch.from_numpy(part[index, int(mirrored)].astype(np.float32))
+            for name, part in self.features.items()
         }
+        return {**parts, "tags": self.tags[index], **self._maps(index, mirrored)}
+
+    def _maps(self, index: int, mirrored: bool) -> Batch:
+        maps = {}
+        if self.edges is not None:
+            maps = {"edges": self.edges.strength[index], "edges_valid": self.edges.valid[index]}
+        if self.colours is not None:
+            maps["colours"] = self.colours[index]
+        return {name: part.flip(-1) if mirrored else part for name, part in maps.items()}
+
+
+def part_name(view: int, name: str) -> str:
+    """Return the key under which a batch holds a part of a view's features."""
+    return f"features.{view}.{name}"
+
+
+def cached_views(batch: Batch, count: int) -> list[Features]:
+    """Return the features of each of `count` views in a batch of :class:`CachedSamples`."""
+    found: list[Features] = [{} for _ in range(count)]
+    for key, value in batch.items():
+        if key.startswith("features."):
+            _, view, name = key.split(".", 2)
+            found[int(view)][name] = value
+    return found
 
 
 class EpochSampler(Sampler[Key]):
