@@ -163,7 +163,7 @@ def test_masks_are_read_at_the_authors_sizes_of_voc_s_images_and_threshold(name,
     found = recipe(name)
     assert found.label.flip
     assert found.label.threshold == threshold
-    scaled = [scale * found.data.long_side for scale in found.label.scales]
+    scaled = [scale * found.label.long_side for scale in found.label.scales]
     assert scaled == pytest.approx(sides, abs=0.5)
 
 

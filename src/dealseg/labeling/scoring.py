@@ -29,6 +29,7 @@ class LabelOptions:
         threshold: a pixel is background unless its score is above this.
         scales: image sizes whose CAMs are summed, relative to the training's.
         flip: add the CAMs of the mirrored image.
+        long_side: longer side of an image at scale 1, pixels; None takes the training's.
         tags: `auto` takes the data's tags and predicts them where an image has none; `data` and
             `predicted` insist.
         probability: class probability above which a class is predicted.
@@ -39,6 +40,7 @@ class LabelOptions:
     flip: bool = True
     tags: str = "auto"
     probability: float = 0.5
+    long_side: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work."""
@@ -74,6 +76,7 @@ def label_options(
         scales=own.scales if scales is None else scales,
         flip=own.flip if flip is None else flip,
         tags=tags,
+        long_side=own.long_side,
     )
 
 
@@ -187,7 +190,7 @@ def score_dataset(
         DataError: if the data set's classes are not the run's.
     """
     require_same_classes(run, dataset)
-    long_side = run.config.data.long_side
+    long_side = options.long_side or run.config.data.long_side
     for index in range(len(dataset)) if indices is None else indices:
         tags = tags_of(dataset, index, options)
         yield (

@@ -74,6 +74,7 @@ def _settings(
         "classes": list(run.facts.classes),
         "threshold": options.threshold,
         "threshold_origin": threshold_origin,
+        "long_side": options.long_side or run.config.data.long_side,
         "scales": list(options.scales),
         "flip": options.flip,
         "probability": options.probability,
