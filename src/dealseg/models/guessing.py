@@ -1,6 +1,7 @@
 """Which timm backbone a state dict is of, by comparing names and shapes."""
 
 from collections.abc import Mapping
+from functools import cache
 
 import timm
 import torch
@@ -67,13 +68,19 @@ def _vit_names(shapes: Shapes) -> tuple[str, ...]:
 
 
 def _is_of(name: str, shapes: Shapes) -> bool:
-    """Compare with timm's network, built without memory for its numbers."""
-    with torch.device("meta"):
-        own = timm.create_model(name, num_classes=0).state_dict()
-    wanted = {key: tuple(value.shape) for key, value in own.items() if not _may_differ(key)}
+    own = _shapes_of(name)
+    wanted = {key: shape for key, shape in own.items() if not _may_differ(key)}
     return all(shapes.get(key) == shape for key, shape in wanted.items()) and not (
         _numbered(shapes, set(own)) - set(own)
     )
+
+
+@cache
+def _shapes_of(name: str) -> Shapes:
+    """Return the shapes of timm's network, which is built without memory for its numbers."""
+    with torch.device("meta"):
+        state = timm.create_model(name, num_classes=0).state_dict()
+    return {key: tuple(value.shape) for key, value in state.items()}
 
 
 def _may_differ(key: str) -> bool:
