@@ -25,10 +25,9 @@ def top_weights(values: Float[Tensor, "*s"], count: int) -> Float[Tensor, "*s"]:
     """
     if count >= values.numel():
         return torch.ones_like(values)
-    limit = _kth_largest(values.flatten(), count)
-    above, equal = values > limit, values == limit
-    left = (count - above.sum()) / equal.sum()
-    return above.to(values.dtype).add_(equal.to(values.dtype).mul_(left.to(values.dtype)))
+    order = (values - _kth_largest(values.flatten(), count)).sign_()  # 1 above, 0 at the limit
+    above, equal = order.relu(), 1 - order.abs()
+    return above.add_(equal.mul_((count - above.sum()) / equal.sum()))
 
 
 def _kth_largest(values: Float[Tensor, " n"], count: int) -> Float[Tensor, ""]:

@@ -203,9 +203,10 @@ def _min_pool(
 def _lowest(large: Float[Tensor, "n h w"], count: int) -> Float[Tensor, "n h w"]:
     """Return the weight of each value in the sum of the `count` lowest pixels; negative is 0."""
     top = _largest(large)
-    unclaimed = top_weights(-top, count) * (top > 0)
-    claims = torch.zeros_like(large)
-    for index in range(len(large)):  # of equal classes, the first
-        claims[index] = unclaimed[0] * (large[index] == top[0])
-        unclaimed = unclaimed - claims[index]
+    unclaimed = (top_weights(-top, count) * top.sign())[0]
+    claims = torch.empty_like(large)
+    for claim, values in zip(claims[:-1], large[:-1], strict=True):  # of equal classes, the first
+        torch.mul(unclaimed, values == top[0], out=claim)
+        unclaimed = unclaimed - claim
+    claims[-1:] = unclaimed
     return claims
