@@ -30,7 +30,7 @@ def test_synthetic_data_go_all_the_way_to_the_report(tmp_path, capsys, trained):
     assert "images    10" in ok(capsys, "check", trained.data, "--split", "train")
     masks = tmp_path / "masks"
     told = ok(capsys, "label", trained.run, trained.data, "--out", masks, "--split", "val")
-    assert told == f"4 masks written in {masks}/masks, threshold 0.4 (default)\n"
+    assert told == f"4 masks written in {masks}/masks, threshold 0.4 (method)\n"
     of_run = ok(capsys, "evaluate", trained.run, trained.data, "--split", "val")
     assert "ORACLE" in of_run
     assert f"written to {trained.run}/evaluation.json" in of_run
