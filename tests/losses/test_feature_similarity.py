@@ -318,7 +318,9 @@ def test_the_image_gets_no_gradient():
 def test_a_nan_is_not_hidden():
     image, predictions = inputs()
     predictions[0, 1, 2, 3] = math.nan
-    assert loss(image, predictions).isnan().tolist() == [True, False]
+    value, slope = with_gradient(loss, image, predictions)
+    assert value.isnan().tolist() == [True, False]
+    assert slope.isnan().flatten(1).any(dim=1).tolist() == [True, False]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
