@@ -4,6 +4,7 @@ Source: Wu, Shen, van den Hengel, "Wider or Deeper: Revisiting the ResNet Model 
 Recognition", arXiv 1611.10080, as dilated by Ahn and Kwak (PSA, CVPR 2018) and taken over by SEAM.
 """
 
+import re
 from pathlib import Path
 
 import torch
@@ -12,12 +13,22 @@ from torch import Tensor, nn
 
 from dealseg.config import ModelConfig
 from dealseg.errors import CheckpointError
+from dealseg.models.mxnet_params import read_params
 from dealseg.models.weights import load_into, read_state
 
 NAME = "resnet38d"
 STRIDE = 8
 CHANNELS = (512, 1024, 4096)
 """Channels of what the pixel correlation module sees, `conv4` and `conv5`, and of the last map."""
+
+_LEAVES = {
+    "weight": "weight",
+    "gamma": "weight",
+    "beta": "bias",
+    "mean": "running_mean",
+    "var": "running_var",
+}
+"""MXNet's names of parameters and statistics, and torch's."""
 
 
 class FrozenNormReLU(nn.BatchNorm2d):
@@ -171,21 +182,59 @@ def weights_file(config: ModelConfig) -> str | None:
     if config.weights is None:
         raise CheckpointError(
             "there are no resnet38d weights to download: give with --model.weights the authors' "
-            "resnet38_SEAM.pth or their ImageNet weights (ilsvrc-cls_rna-a1_cls1000_ep-0001.params)"
-            " converted to a state dict, both linked from github.com/YudeWang/SEAM, take --model."
-            "backbone tf_efficientnet_lite0, or start from scratch with --model.pretrained false"
+            "ImageNet weights (ilsvrc-cls_rna-a1_cls1000_ep-0001.params) or resnet38_SEAM.pth, both"
+            " linked from github.com/YudeWang/SEAM, take --model.backbone tf_efficientnet_lite0, "
+            "or start from scratch with --model.pretrained false"
         )
     return config.weights
 
 
 def load(net: nn.Module, file: str) -> None:
-    """Fill the network from a state dict of its own names; heads in the file are left out.
+    """Fill the network from the authors' weights; heads in the file are left out.
 
-    Both the ImageNet weights, once converted from MXNet, and SEAM's released `.pth` are such files.
+    Args:
+        net: the network, or a part of it.
+        file: ImageNet weights as MXNet wrote them (`.params`), or a state dict under the network's
+            names, such as those weights once converted, or SEAM's released `.pth`.
 
     Raises:
         CheckpointError: if the file is unreadable or of another network.
     """
-    state = {name.removeprefix("module."): value for name, value in read_state(Path(file)).items()}
+    path = Path(file)
+    state = converted(path) if path.suffix == ".params" else read_state(path)
+    state = {name.removeprefix("module."): value for name, value in state.items()}
     counters = {n: v for n, v in net.state_dict().items() if n.endswith("num_batches_tracked")}
     load_into(net, {**counters, **state}, file)
+
+
+def converted(path: Path) -> dict[str, Tensor]:
+    """Return the ImageNet weights of an MXNet file under the network's names.
+
+    `res5b2_branch2a_weight` is `b5_2.conv_branch2a.weight`: `a` is a stage's first block and `b2`
+    the second after it.
+
+    Raises:
+        CheckpointError: if the file is unreadable or has other names.
+    """
+    found = {_own_name(name, path): value for name, value in read_params(path).items()}
+    found.pop("", None)
+    return found
+
+
+def _own_name(foreign: str, path: Path) -> str:
+    """Return this network's name of an array in an MXNet file; nothing for its classifier's."""
+    name = foreign.rpartition(":")[2]
+    if name.startswith("linear1000_"):
+        return ""
+    if name == "conv1a_weight":
+        return "conv1a.weight"
+    part = re.fullmatch(r"(res|bn)(\d)(?:a|b(\d+))_(branch\w+?)_(?:moving_)?(\w+)", name)
+    last = re.fullmatch(r"bn7_(?:moving_)?(\w+)", name)
+    leaf = _LEAVES.get(part[5] if part else last[1] if last else "")
+    if leaf is None:
+        raise CheckpointError(f"{path}: {foreign!r} is in no ResNet-38 of the authors")
+    if part is None:
+        return f"bn7.{leaf}"
+    block = f"b{part[2]}_{part[3]}" if part[3] else f"b{part[2]}"
+    kind = "conv" if part[1] == "res" else "bn"
+    return f"{block}.{kind}_{part[4]}.{leaf}"
