@@ -32,6 +32,12 @@ def test_methods_lists_what_each_method_states(capsys):
             n: tuple(c) for n, c in kind.cams.items()
         }
     assert set(told["losses"]) == {"deal", "isl", "fsl"}
+    assert list(told["recipes"]) == list(recipes.recipes())
+
+
+def test_methods_says_of_a_recipe_what_its_file_says(capsys, recipe):
+    assert json.loads(ok(capsys, "methods", "--json"))["recipes"] == {recipe: "A test's recipe"}
+    assert f"  {recipe:<16} A test's recipe\n" in ok(capsys, "methods")
 
 
 def test_methods_is_a_text_of_a_hundred_columns_that_names_everything(capsys):
@@ -91,7 +97,8 @@ def recipe(tmp_path, monkeypatch):
     monkeypatch.setattr(recipes, "_FOLDER", tmp_path / "recipes")
     (tmp_path / "recipes").mkdir()
     content = {"seed": 7, "losses": "none", "label": {"threshold": 0.31, "scales": [1.0]}}
-    (tmp_path / "recipes/house.yaml").write_text(yaml.safe_dump(content))
+    text = "# A test's\n# recipe: more of it.\n\n# not this: one\n" + yaml.safe_dump(content)
+    (tmp_path / "recipes/house.yaml").write_text(text)
     return "house"
 
 

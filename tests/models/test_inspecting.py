@@ -1,6 +1,7 @@
 """What a checkpoint is said to be, for files as the original programs and ours write them."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ from dealseg.models.inspecting import inspect, recognise
 from dealseg.models.weights import embedded_state, read_state
 from fake_networks import write_run
 
+SHARED = Path(os.environ.get("DEALSEG_SHARED", Path(__file__).parents[3] / "shared"))
+GOLDENS = SHARED / "goldens"
 FUSION = "adaptive_attention_fusion"
 
 
@@ -92,6 +95,20 @@ def test_a_seam_checkpoint_and_its_relatives_are_told_apart(seam):
         relative = recognise({**bare, **more})
         assert relative.kind == kind
         assert "--model.weights FILE" in dict(relative.fits)["seam"]
+
+
+@pytest.mark.skipif(not GOLDENS.is_dir(), reason="no shared goldens (set DEALSEG_SHARED)")
+@pytest.mark.parametrize(
+    ("name", "kind", "backbone"),
+    [
+        ("weaktr", "WeakTr checkpoint, current code (V3)", "deit_small_patch16_224"),
+        ("seam", "SEAM checkpoint on ResNet-38", "resnet38d"),
+    ],
+)
+def test_the_tensors_of_the_authors_networks_are_known(name, kind, backbone):
+    listed = json.loads((GOLDENS / f"{name}_state_shapes.json").read_text())
+    found = recognise({key: torch.empty(size, device="meta") for key, size in listed.items()})
+    assert (found.kind, found.backbone, found.classes) == (kind, backbone, 20)
 
 
 @pytest.mark.parametrize("method", ["cam", "seam"])

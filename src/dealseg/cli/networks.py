@@ -1,7 +1,9 @@
 """Commands that say which networks, losses and weights there are."""
 
 import json as as_json
+from itertools import takewhile
 from pathlib import Path
+from textwrap import fill
 from typing import Any, Literal
 
 LOSSES = {
@@ -17,13 +19,13 @@ def methods(json: bool = False) -> int:
     Args:
         json: print JSON instead of tables.
     """
-    from dealseg.config.recipes import recipes
+    from dealseg.config.recipes import recipe_path, recipes
     from dealseg.models import METHODS
 
     facts = {
         "methods": {name: _method(kind) for name, kind in METHODS.items()},
         "losses": LOSSES,
-        "recipes": list(recipes()),
+        "recipes": {name: _summary(recipe_path(name)) for name in recipes()},
     }
     print(as_json.dumps(facts, indent=2) if json else _told(facts))
     return 0
@@ -34,7 +36,7 @@ def weights(action: Literal["inspect"], file: str, json: bool = False) -> int:
 
     Args:
         action: inspect.
-        file: checkpoint (.pth, .pt, .ckpt, .safetensors), official or own, or a run folder.
+        file: checkpoint (.pth, .pt, .ckpt, .safetensors, .params), official or own; or a run.
         json: print JSON instead of text.
     """
     from dealseg.models.inspecting import inspect
@@ -62,12 +64,21 @@ def _method(kind: Any) -> dict[str, Any]:
     }
 
 
+def _summary(recipe: Path) -> str:
+    """Return what a recipe's opening comment says before its first colon."""
+    lines = takewhile(lambda line: line.startswith("#"), recipe.read_text().splitlines())
+    return " ".join(" ".join(line.strip("# ") for line in lines).partition(":")[0].split())
+
+
 def _told(facts: dict[str, Any]) -> str:
     blocks = [_block(name, each) for name, each in facts["methods"].items()]
-    losses = [f"  {name:<6} {line}" for name, line in facts["losses"].items()]
+    losses, recipes = (
+        [fill(line, 100, initial_indent=f"  {name:<16} ", subsequent_indent=" " * 19)
+         for name, line in facts[kind].items()]
+        for kind in ("losses", "recipes")
+    )  # fmt: skip
     blocks.append(["losses beside a method's own (--losses, with commas)", *losses])
-    recipes = ", ".join(facts["recipes"]) or "none"
-    blocks.append([f"recipes (train --config NAME): {recipes}"])
+    blocks.append(["recipes (train --config NAME)", *(recipes or ["  none"])])
     return "\n\n".join("\n".join(lines) for lines in blocks)
 
 

@@ -111,6 +111,8 @@ def read_network(path: Path) -> dict[str, Tensor]:
     Raises:
         CheckpointError: if there are none, or they cannot be read.
     """
+    if path.suffix == ".params" and path.is_file():
+        return resnet38d.converted(path)
     if not path.is_dir():
         return read_state(path)
     files = [path / name for name in (WEIGHTS_FILE, LAST_CHECKPOINT)]
