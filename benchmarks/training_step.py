@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from dealseg.losses import align_cams, depth_edges, grid_size
 from dealseg.models import create
 from dealseg.process import keep_freed_memory
-from dealseg.training.task import freeze_batch_norm
+from dealseg.training.optim import freeze_batch_norm
 
 SIZE, CLASSES, BATCH = (308, 416), 13, 16
 
@@ -54,7 +54,7 @@ def measure(profile: str, rounds: int) -> dict[str, float | str]:
     edges = depth_edges(depth, valid, size=grid)
 
     def step() -> None:
-        output = model.decode(features) if profile == "cached" else model(image)
+        output = model.decode(features, SIZE) if profile == "cached" else model(image)
         found = edges if profile == "cached" else depth_edges(depth, valid, size=grid)
         loss = F.multilabel_soft_margin_loss(output.logits["cam"], tags)
         (loss + 0.3 * align_cams(output.cams["cam"], found, tags).loss.mean()).backward()
