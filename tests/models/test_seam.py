@@ -328,16 +328,22 @@ def test_images_are_scored_alone():
 @pytest.mark.parametrize(
     ("size", "scale", "expected"),
     [
-        ((448, 448), None, (134, 134)),
-        ((416, 308), None, (124, 92)),
+        ((448, 448), 0.3, (134, 134)),
+        ((448, 448), None, (268, 268)),
+        ((416, 308), None, (249, 184)),
         ((416, 308), 0.5, (208, 154)),
-        ((96, 64), None, (32, 32)),
-        ((20, 200), None, (20, 60)),
+        ((96, 64), 0.3, (32, 32)),
+        ((20, 200), None, (20, 120)),
         ((96, 64), 1.0, (96, 64)),
     ],
 )
 def test_the_second_view_is_smaller_but_has_two_cells(size, scale, expected):
     assert network(view_scale=scale).view_sizes(size) == (size, expected)
+
+
+@pytest.mark.parametrize(("stride", "scale"), [(8, 0.3), (16, 0.6), (32, 0.6)])
+def test_by_default_the_second_view_has_the_original_s_number_of_cells(stride, scale):
+    assert network(output_stride=stride).view_scale == scale
 
 
 def test_views_are_resized_corner_to_corner():

@@ -23,7 +23,8 @@ class ModelConfig:
         reduction: WeakTr only, width of the attention fusion: its input is divided by this (8).
         pool: WeakTr only, how tokens are pooled for the attention fusion (max).
         drop_path: WeakTr only, largest probability of skipping a block in training (0.1).
-        view_scale: SEAM only, size of the second view relative to the first (0.3).
+        view_scale: SEAM only, size of the second view relative to the first (0.3 at stride 8,
+            else 0.6).
     """
 
     backbone: str | None = None

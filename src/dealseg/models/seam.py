@@ -19,7 +19,9 @@ from dealseg.models.lazy import LazyMaps
 from dealseg.models.pcm import refine
 from dealseg.models.weights import EMBEDDED_BACKBONE, load_pretrained
 
-VIEW_SCALE = 0.3
+VIEW_SCALE, COARSE_VIEW_SCALE = 0.3, 0.6
+"""Size of the second view at the original's stride of 8, and at coarser strides: the same number of
+cells at 16. With 0.3 there NYUv2 lost five points of mIoU (docs/results.md)."""
 DROPOUT = 0.5
 LEAST_CELLS = 2
 """Cells that the smaller view has at least on each side."""
@@ -59,11 +61,12 @@ class Seam(CamModel):
     def build(self, classes: int, config: ModelConfig) -> None:
         """Make backbone and heads."""
         name = config.backbone or self.default_backbone
-        self.view_scale = VIEW_SCALE if config.view_scale is None else config.view_scale
         if name == resnet38d.NAME:
             low, high, last = self._build_original(config)
         else:
             low, high, last = self._build_timm(name, config)
+        own = VIEW_SCALE if self.stride <= resnet38d.STRIDE else COARSE_VIEW_SCALE
+        self.view_scale = own if config.view_scale is None else config.view_scale
         self.dropout = nn.Dropout2d(DROPOUT)
         self.fc8 = nn.Conv2d(last, 1 + classes, 1, bias=False)
         self.f8_3 = nn.Conv2d(low, 64, 1, bias=False)
