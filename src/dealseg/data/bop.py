@@ -11,6 +11,7 @@ from dealseg.data.description import (
     MAX_CLASSES,
     DepthRule,
     Description,
+    read_depth_rule,
     read_description,
 )
 from dealseg.data.files import (
@@ -156,6 +157,7 @@ def _frames(
 ) -> Iterator[Frame]:
     images = _by_id(index_files(scene.image_folder, _IMAGE_SUFFIXES, complain))
     depths = _by_id(index_files(scene.folder / depth_folder, DEPTH_SUFFIXES, complain))
+    rule = read_depth_rule(scene.folder / depth_folder) or classes.depth
     where = scene.folder.relative_to(path)
     for image_id in scene.image_ids or sorted(images):
         if image_id not in images:
@@ -163,7 +165,7 @@ def _frames(
             complain(file_error(scene.image_folder, problem))
             continue
         depth = depths.get(image_id)
-        if depth and not classes.depth and image_id not in scene.depth_scales:
+        if depth and not rule and image_id not in scene.depth_scales:
             problem = f"image {image_id} has no depth_scale; add it, or `depth:` to dataset.yaml"
             complain(file_error(scene.folder / "scene_camera.json", problem))
         yield Frame(
@@ -171,8 +173,9 @@ def _frames(
             image=images[image_id],
             tags=_tags(scene, image_id, classes, min_visible),
             depth=depth,
-            depth_rule=classes.depth or DepthRule("mm", scene.depth_scales.get(image_id, 1.0)),
+            depth_rule=rule or DepthRule("mm", scene.depth_scales.get(image_id, 1.0)),
             mask=_mask(scene, image_id, classes),
+            home=scene.folder,
         )
 
 

@@ -1,4 +1,4 @@
-"""`dataset.yaml`: class names and how depth is stored, checked key by key."""
+"""`dataset.yaml` and `depth.yaml`: class names and how depth is stored, checked key by key."""
 
 import difflib
 import math
@@ -15,6 +15,9 @@ from dealseg.data.base import IGNORE, DepthInfo, DepthKind
 from dealseg.data.files import RawDepth, file_error, read_text, reading
 
 FILE_NAME = "dataset.yaml"
+DEPTH_FILE_NAME = "depth.yaml"
+"""Beside the maps of a depth folder; takes the place of `depth:` in `dataset.yaml` for them."""
+
 BACKGROUND = "background"
 MAX_CLASSES = 254
 """Mask values are one byte, of which 0 is background and 255 is ignored."""
@@ -92,13 +95,33 @@ def read_description(folder: Path) -> Description:
         if (other := folder / "dataset.yml").exists():
             raise file_error(other, f"rename this file to {FILE_NAME}")
         return Description()
+    return _parse(file, _load(file))
+
+
+def read_depth_rule(folder: Path) -> DepthRule | None:
+    """Read `depth.yaml` of a depth folder; None where it is absent or has no `depth:`.
+
+    Its `source:` says where the depth is from, for people and for the program that wrote it.
+
+    Raises:
+        DataError: as for `read_description`.
+    """
+    file = folder / DEPTH_FILE_NAME
+    if not file.exists():
+        return None
+    data = _load(file)
+    _require_keys(file, data, ("depth", "source"), "")
+    return None if data.get("depth") is None else _parse_depth(file, data["depth"])
+
+
+def _load(file: Path) -> Any:
     text = read_text(file)
     with reading(file, "YAML file"):
         try:
             data = yaml.safe_load(text)
         except yaml.YAMLError as error:
             raise file_error(file, f"this is not YAML ({error})") from error
-    return _parse(file, {} if data is None else data)
+    return {} if data is None else data
 
 
 def _parse(file: Path, data: Any) -> Description:

@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 from dealseg.data.description import (
     DepthRule,
     Description,
+    read_depth_rule,
     read_description,
     require_class_names,
 )
@@ -55,7 +56,8 @@ def open_folder(
     names = list(images) if split is None else read_split(root, split, images, complain)
     depth = _index_depth(root, depth_folder, complain)
     masks = index_files(root / "masks", (".png",), complain)
-    beside = _Beside(_Lookup(depth, images), _Lookup(masks, images), tags, description)
+    rule = read_depth_rule(root / depth_folder) or description.depth or DepthRule()
+    beside = _Beside(_Lookup(depth, images), _Lookup(masks, images), tags, rule, description)
     return FrameDataset(root, classes, tuple(beside.frame(name, images[name]) for name in names))
 
 
@@ -64,6 +66,7 @@ class _Beside:
     depth: "_Lookup"
     masks: "_Lookup"
     tags: Tags | None
+    depth_rule: DepthRule
     description: Description
 
     def frame(self, name: str, image: Path) -> Frame:
@@ -73,7 +76,7 @@ class _Beside:
             image=image,
             tags=None if self.tags is None else self.tags.of.get(name),
             depth=self.depth.find(name),
-            depth_rule=self.description.depth or DepthRule(),
+            depth_rule=self.depth_rule,
             mask=None if mask is None else LabelFile(mask, self.description.ignore_index),
         )
 

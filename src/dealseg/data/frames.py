@@ -2,7 +2,7 @@
 
 import warnings
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import torch
@@ -29,6 +29,8 @@ class Frame:
         depth: depth file, if any.
         depth_rule: how its numbers are to be read.
         mask: ground truth, if any.
+        home: where its depth folders lie, which then hold it under the last part of its name; None
+            for the root of the data set, where they hold it under its whole name.
     """
 
     name: str
@@ -37,6 +39,13 @@ class Frame:
     depth: Path | None = None
     depth_rule: DepthRule = field(default_factory=DepthRule)
     mask: LabelFile | InstanceMasks | None = None
+    home: Path | None = None
+
+    def depth_place(self, root: Path, depth_folder: str) -> tuple[Path, Path]:
+        """Return a depth folder of this image, and the PNG in it where the reader looks for it."""
+        folder = (self.home or root) / depth_folder
+        name = PurePosixPath(self.name).name if self.home else self.name
+        return folder, folder / f"{name}.png"
 
 
 class FrameDataset:
