@@ -86,6 +86,7 @@ def test_the_manifest_says_everything_and_the_evaluation_understands_it(tmp_path
         "threshold": 0.3,
         "threshold_origin": "user",
         "tags": "data",
+        "split": "all",
         "long_side": 48,
         "scales": [1.0],
         "flip": True,

@@ -42,7 +42,9 @@ def label(
     options = label_options(config, threshold=threshold, scales=scales, flip=flip, tags=tags)
     origin = threshold_origin(config, threshold)
     images = open_images(data, format, split)
-    done = label_dataset(load_run(Path(run)), images, Path(out), options, origin)
+    done = label_dataset(
+        load_run(Path(run)), images, Path(out), options, origin, split=split or "all"
+    )
     kept = f", {done.kept} kept from before" if done.kept else ""
     value = f"threshold {options.threshold:g} ({origin})"
     print(f"{done.written} masks written{kept} in {out}/masks, {value}")

@@ -26,6 +26,7 @@ from dealseg.data.files import (
 )
 from dealseg.data.folder import split_file
 from dealseg.data.frames import Frame, FrameDataset
+from dealseg.data.held_out import FORMS, Protocol, parse_protocol
 from dealseg.data.masks import InstanceMasks
 from dealseg.data.scenes import Instance, Scene, data_root, find_scenes, read_scene
 
@@ -45,7 +46,8 @@ def open_bop(
     Args:
         path: a root, a split, a scene, or a folder some levels above them.
         split: beginning of the name of the split folders, `up` or `down` for onboarding folders,
-            or `NAME` of `splits/NAME.txt`; None for all.
+            a protocol such as `side:val` or `frames:train` (see :mod:`dealseg.data.held_out`), or
+            `NAME` of `splits/NAME.txt`; None for all.
         depth_folder: the folder of the depth files in each scene.
         min_visible: objects of which a smaller share is visible give no tag.
         complain: told of every mistake that does not stop the listing.
@@ -59,14 +61,17 @@ def open_bop(
     scenes = [scene for folder in folders if (scene := _lenient_scene(folder, complain))]
     description = _find_description(path)
     classes = _Classes(path, scenes, description, complain)
-    chosen = scenes if split is None else _choose(path, scenes, split)
-    frames = [
-        frame
-        for scene in chosen
-        for frame in _frames(path, scene, classes, depth_folder, min_visible, complain)
-    ]
-    if split is not None and (file := split_file(path, split)):
+    file = None if split is None else split_file(path, split)
+    protocol = None if file else parse_protocol(split)
+    chosen = scenes if split is None or file else _choose(path, scenes, split, protocol)
+    frames: list[Frame] = []
+    for scene in chosen:
+        found = list(_frames(path, scene, classes, depth_folder, min_visible, complain))
+        frames += protocol.kept(found) if protocol else found
+    if file:
         frames = _listed(file, frames, complain)
+    if not frames and protocol:
+        raise file_error(path, f"the sequences here are too short for split {split!r}")
     if not frames:
         raise file_error(path, "the scenes here list no image")
     if depth_folder != "depth" and not any(frame.depth for frame in frames):
@@ -132,17 +137,21 @@ def _all_ids(path: Path, scenes: list[Scene], complain: Complain) -> set[int]:
     return {obj_id for scene in (*scenes, *others) if scene for obj_id in _ids(scene)}
 
 
-def _choose(path: Path, scenes: list[Scene], split: str) -> list[Scene]:
-    if split_file(path, split):
+def _choose(path: Path, scenes: list[Scene], split: str, protocol: Protocol | None) -> list[Scene]:
+    if protocol and protocol.name == "frames":
         return scenes
-    if split in {"up", "down"} and any(scene.side for scene in scenes):
-        return [scene for scene in scenes if scene.side == split]
+    side = protocol.side if protocol else split
+    if chosen := [scene for scene in scenes if scene.side == side]:
+        return chosen
+    if protocol:
+        raise file_error(path, f"split {split!r} needs folders obj_XXXXXX_{side}, there are none")
     parts = {scene.folder: scene.folder.relative_to(path).parts[:-1] for scene in scenes}
     chosen = [s for s in scenes if any(p.startswith(split) for p in parts[s.folder])]
     if not chosen:
         sides = {scene.side for scene in scenes if scene.side}
         known = sorted({p[-1] for p in parts.values() if p} | sides)
         there = f"there are: {', '.join(known)}" if known else f"write splits/{split}.txt"
+        there = f"protocols are {FORMS}" if ":" in split else there
         raise file_error(path, f"there is no split {split!r}; {there}")
     return chosen
 

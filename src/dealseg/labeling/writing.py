@@ -41,9 +41,23 @@ class LabelResult:
 
 
 def label_dataset(
-    run: Run, dataset: RgbdDataset, out: Path, options: LabelOptions, threshold_origin: str
+    run: Run,
+    dataset: RgbdDataset,
+    out: Path,
+    options: LabelOptions,
+    threshold_origin: str,
+    *,
+    split: str = "all",
 ) -> LabelResult:
     """Write a mask for every image, and `labels.json`; an interrupted call goes on where it was.
+
+    Args:
+        run: the trained network.
+        dataset: its images.
+        out: the folder.
+        options: how masks are made.
+        threshold_origin: who chose the threshold.
+        split: name of the part of the data that `dataset` is.
 
     Raises:
         DataError: if `out` holds something else, or masks made with other settings, if the classes
@@ -51,7 +65,7 @@ def label_dataset(
     """
     require_same_classes(run, dataset)
     predicted = sum(tags_of(dataset, index, options) is None for index in range(len(dataset)))
-    settings = _settings(run, dataset, options, threshold_origin)
+    settings = {**_settings(run, dataset, options, threshold_origin), "split": split}
     settings["tags"] = _tag_origin(predicted, len(dataset))
     _claim(out, settings)
     todo = [i for i, name in enumerate(dataset.names) if not mask_path(out, name).is_file()]
