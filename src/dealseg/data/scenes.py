@@ -11,7 +11,10 @@ from dealseg.data.files import file_error, read_json, reading
 SEARCH_DEPTH = 5
 """Folders between the path given and a scene: onboarding archives unpack to nested roots."""
 
-ONBOARDING = re.compile(r"obj_(\d{6})_(up|down)")
+SIDES = ("up", "down")
+"""Of the object, in the names of onboarding folders."""
+
+ONBOARDING = re.compile(rf"obj_(\d{{6}})_({'|'.join(SIDES)})")
 _SENSORS = "pbr|real|synt|primesense|kinect|canon|realsense|vicon|photoneo|render_reconst"
 _SPLIT = re.compile(rf"(train|val|test)(_({_SENSORS}|all|bop\d+))?|onboarding_static")
 _IMAGE_FOLDERS = ("rgb", "gray")

@@ -61,13 +61,13 @@ def write_synthetic(
         "version": VERSION,
     }
     try:
-        _claim(out, told)
+        claim_folder(out, told)
         with tqdm(
             total=images + val_images, unit="image", disable=None if progress else True
         ) as bar:
             for split, count in enumerate((images, val_images)):
                 for index, frames in enumerate(_lengths(count)):
-                    _write_scene(
+                    write_scene(
                         out / SPLITS[split] / f"{index:06d}",
                         film_scene(seed, split, index, size, frames),
                     )
@@ -86,8 +86,16 @@ def _check(numbers: dict[str, int]) -> None:
             raise ConfigError(f"{name} must be at least {least}, got {value}")
 
 
-def _claim(out: Path, told: dict[str, int]) -> None:
-    """Make the folder ours, or refuse one that holds something else."""
+def claim_folder(out: Path, told: dict[str, int]) -> None:
+    """Make the folder ours, or refuse one that holds something else.
+
+    Args:
+        out: made if missing.
+        told: what decides the bytes; kept in the folder and compared.
+
+    Raises:
+        DataError: if the folder holds something else.
+    """
     manifest = out / MANIFEST
     if manifest.is_file():
         found = _read(manifest)
@@ -114,8 +122,14 @@ def _lengths(images: int) -> list[int]:
     return [min(FRAMES, images - start) for start in range(0, images, FRAMES)]
 
 
-def _write_scene(folder: Path, pictures: Iterable[Picture]) -> None:
-    """Write a scene beside its place and move it there when it is whole; skip it if it is there."""
+def write_scene(folder: Path, pictures: Iterable[Picture], suffix: str = ".png") -> None:
+    """Write a scene beside its place and move it there when it is whole; skip it if it is there.
+
+    Args:
+        folder: of the scene.
+        pictures: its frames, numbered from 0; they are not asked for if the scene is there.
+        suffix: of the photographs, `.png` or `.jpg`.
+    """
     if folder.is_dir():
         return
     draft = folder.with_name(f".{folder.name}.partial")
@@ -124,7 +138,7 @@ def _write_scene(folder: Path, pictures: Iterable[Picture]) -> None:
         (draft / name).mkdir(parents=True)
     tables: dict[str, dict[str, Any]] = {"scene_gt": {}, "scene_gt_info": {}, "scene_camera": {}}
     for number, picture in enumerate(pictures):
-        _write_images(draft, number, picture)
+        _write_images(draft, number, picture, suffix)
         entries = (picture.poses, picture.infos, picture.camera)
         for table, entry in zip(tables.values(), entries, strict=True):
             table[str(number)] = entry
@@ -133,8 +147,8 @@ def _write_scene(folder: Path, pictures: Iterable[Picture]) -> None:
     os.replace(draft, folder)
 
 
-def _write_images(folder: Path, number: int, picture: Picture) -> None:
-    _save(picture.rgb, folder / "rgb" / f"{number:06d}.png")
+def _write_images(folder: Path, number: int, picture: Picture, suffix: str) -> None:
+    _save(picture.rgb, folder / "rgb" / f"{number:06d}{suffix}")
     _save(picture.depth, folder / "depth" / f"{number:06d}.png")
     for index, mask in enumerate(picture.masks):
         path = folder / "mask_visib" / f"{number:06d}_{index:06d}.png"
@@ -142,7 +156,7 @@ def _write_images(folder: Path, number: int, picture: Picture) -> None:
 
 
 def _save(image: np.ndarray, path: Path) -> None:
-    Image.fromarray(image).save(path, compress_level=3)
+    Image.fromarray(image).save(path, compress_level=3, quality=95)  # of PNG; of JPEG
 
 
 def _dumped(value: Any) -> str:
