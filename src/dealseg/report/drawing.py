@@ -36,7 +36,7 @@ def chart_png(chart: Chart, theme: Theme, size: tuple[int, int]) -> bytes:
     extent = (1 - (left + right) / width, 1 - (bottom + top) / height)
     figure = Figure(figsize=(width / CSS_PIXELS, height / CSS_PIXELS))
     draw(figure.add_axes((*place, *extent)), chart, theme)
-    return _png(figure, 2 * CSS_PIXELS, "none")
+    return png(figure, 2 * CSS_PIXELS, "none")
 
 
 def chart_sheet(charts: Sequence[Chart], columns: int = 3) -> bytes:
@@ -49,7 +49,7 @@ def chart_sheet(charts: Sequence[Chart], columns: int = 3) -> bytes:
         draw(axes, chart, LIGHT)
         axes.set_title(chart.title, fontsize=12, color=LIGHT.ink)
         _legend(axes, chart)
-    return _png(figure, 150, "white")
+    return png(figure, 150, "white")
 
 
 def example_sheet(examples: Sequence[Example]) -> bytes:
@@ -68,7 +68,7 @@ def example_sheet(examples: Sequence[Example]) -> bytes:
         line[0].set_title(drawable(example.name), fontsize=8, loc="left", parse_math=False)
     for title, axes in zip(titles[1:], grid[0][1:], strict=True):
         axes.set_title(drawable(title), fontsize=10, parse_math=False)
-    return _png(figure, 150, "white")
+    return png(figure, 150, "white")
 
 
 def draw(axes: Axes, chart: Chart, theme: Theme) -> None:
@@ -98,7 +98,7 @@ def draw(axes: Axes, chart: Chart, theme: Theme) -> None:
             color=theme.line(mark.place),
             markerfacecolor="none" if mark.oracle else theme.line(mark.place),
         )
-    _style(axes, chart, theme)
+    style_axes(axes, chart.across, theme)
 
 
 def drawable(text: str) -> str:
@@ -116,11 +116,12 @@ def _pictures(example: Example) -> list[Picture]:
     return [*inputs(example), *outputs(example)]
 
 
-def _style(axes: Axes, chart: Chart, theme: Theme) -> None:
+def style_axes(axes: Axes, across: str, theme: Theme) -> None:
+    """Dress the axes of a chart in a theme; `across` is what the x axis is."""
     axes.set_facecolor("none")
-    axes.set_xlabel(chart.across, fontsize=_TEXT, color=theme.ink)
+    axes.set_xlabel(across, fontsize=_TEXT, color=theme.ink)
     axes.tick_params(labelsize=_TEXT, colors=theme.ink, length=0)
-    axes.xaxis.set_major_locator(MaxNLocator(5, integer=chart.across == "epoch"))
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=across == "epoch"))
     axes.yaxis.set_major_locator(MaxNLocator(5))
     axes.grid(color=theme.grid, linewidth=1)
     axes.set_axisbelow(True)
@@ -137,7 +138,8 @@ def _legend(axes: Axes, chart: Chart) -> None:
         text.set_text(drawable(line.label) + kind)
 
 
-def _png(figure: Figure, dpi: int, ground: str) -> bytes:
+def png(figure: Figure, dpi: int, ground: str) -> bytes:
+    """Return a figure as PNG, the same bytes for the same figure."""
     FigureCanvasAgg(figure)
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=dpi, facecolor=ground, metadata={"Software": None})

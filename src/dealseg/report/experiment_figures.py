@@ -1,0 +1,129 @@
+"""Figures over many runs: curves with their spread, and sheets of pictures."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+from dealseg.report.colours import LIGHT
+from dealseg.report.drawing import drawable, png, style_axes
+from dealseg.report.pictures import Pixels
+
+_DPI = 150
+_PICTURE = 1.6  # inches across
+_BAND = 0.15  # opacity of a standard deviation
+
+
+@dataclass(frozen=True)
+class Course:
+    """A line with the spread over seeds.
+
+    Attributes:
+        label: for the legend.
+        points: x, mean and standard deviation (0 for a single seed).
+        place: gives the colour.
+        dashed: told apart from another line of the same colour.
+    """
+
+    label: str
+    points: tuple[tuple[float, float, float], ...]
+    place: int
+    dashed: bool = False
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One chart of a figure.
+
+    Attributes:
+        title: above it.
+        across: what x is.
+        courses: its lines.
+        ticks: names of x = 0, 1, ...; numbers if empty.
+    """
+
+    title: str
+    across: str
+    courses: tuple[Course, ...]
+    ticks: tuple[str, ...] = ()
+
+
+def course_figure(panels: Sequence[Panel], up: str, columns: int = 2) -> bytes:
+    """Draw panels with bands of a standard deviation, or error bars where x has names.
+
+    Args:
+        panels: charts.
+        up: what y is.
+        columns: panels side by side.
+    """
+    columns = min(columns, len(panels))
+    rows = -(-len(panels) // columns)
+    figure = Figure(figsize=(5.2 * columns, 3.9 * rows), layout="constrained")
+    for place, panel in enumerate(panels):
+        axes = figure.add_subplot(rows, columns, place + 1)
+        style_axes(axes, panel.across, LIGHT)
+        for course in panel.courses:
+            _draw(axes, course, with_bars=bool(panel.ticks))
+        if panel.ticks:
+            names = [drawable(name) for name in panel.ticks]
+            axes.set_xticks(range(len(names)), names, parse_math=False)
+            axes.set_xlim(-0.4, len(names) - 0.6)
+        axes.set_ylabel(up, color=LIGHT.ink)
+        axes.set_title(drawable(panel.title), fontsize=11, color=LIGHT.ink, parse_math=False)
+        for text in axes.legend(frameon=False, fontsize=9).get_texts():
+            text.set_parse_math(False)
+    return png(figure, _DPI, "white")
+
+
+def _draw(axes: Axes, course: Course, *, with_bars: bool) -> None:
+    x, mean, deviation = (list(column) for column in zip(*course.points, strict=True))
+    colour = LIGHT.line(course.place)
+    look: dict[str, Any] = {
+        "color": colour,
+        "linestyle": "--" if course.dashed else "-",
+        "linewidth": 2,
+        "label": drawable(course.label),
+    }
+    if with_bars:
+        axes.errorbar(x, mean, yerr=deviation, marker="o", capsize=3, **look)
+        return
+    axes.plot(x, mean, **look)
+    low = [m - d for m, d in zip(mean, deviation, strict=True)]
+    high = [m + d for m, d in zip(mean, deviation, strict=True)]
+    axes.fill_between(x, low, high, color=colour, alpha=_BAND, linewidth=0)
+
+
+def picture_sheet(
+    pictures: Sequence[Sequence[Pixels | None]], rows: Sequence[str], columns: Sequence[str]
+) -> bytes:
+    """Draw rows of pictures under the names of their columns.
+
+    Args:
+        pictures: by row, then column; None leaves a place empty.
+        rows: name of each row.
+        columns: name of each column.
+    """
+    heights = [max(_height(p) for p in row if p is not None) for row in pictures]
+    size = (_PICTURE * len(columns) + 0.3, sum(heights) + 0.3)
+    layout = ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02, wspace=0.0, hspace=0.0)
+    figure = Figure(figsize=size, layout=layout)
+    grid = figure.subplots(
+        len(rows), len(columns), squeeze=False, gridspec_kw={"height_ratios": heights}
+    )
+    for line, row, name in zip(grid, pictures, rows, strict=True):
+        for axes, pixels in zip(line, row, strict=True):
+            axes.set(xticks=[], yticks=[], frame_on=False)
+            if pixels is not None:
+                axes.imshow(pixels, interpolation="nearest")
+        line[0].set_ylabel(drawable(name), fontsize=8, parse_math=False)
+    for axes, name in zip(grid[0], columns, strict=True):
+        axes.set_title(drawable(name), fontsize=8, parse_math=False)
+    return png(figure, _DPI, "white")
+
+
+def _height(picture: Pixels) -> float:
+    height, width = picture.shape[:2]
+    return _PICTURE * int(height) / int(width)
