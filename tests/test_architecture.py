@@ -15,12 +15,12 @@ FLOORS = [
     {"judging"},
     {"training", "labeling", "evaluation", "exporting"},
     {"models", "data"},
-    {"losses", "cam", "depth", "refine", "metrics"},
+    {"losses", "cam", "depth", "noise", "refine", "metrics"},
     {"config"},
     {"errors", "process"},
 ]
 FLOOR_OF = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
-PURE = {"losses", "cam", "depth", "refine", "metrics"}
+PURE = {"losses", "cam", "depth", "noise", "refine", "metrics"}
 FORBIDDEN_IN_PURE = {"lightning", "logging", "pathlib", "yaml", "json", "os", "PIL", "matplotlib"}
 FILES = sorted(SRC.rglob("*.py"))
 
