@@ -215,7 +215,7 @@ def test_what_is_no_data_set_is_refused_with_what_was_expected(tmp_path):
         "absent": "expected the folder of a data set, found nothing",
         "file": "expected the folder of a data set, found a file",
         "empty": "there is no image here",
-        "empty/images": r"expected images/ \(folder format\) or scenes",
+        "empty/images": r"expected images/ \(folder format\), scenes",
     }.items():
         with pytest.raises(DataError, match=message):
             open_dataset(tmp_path / name)

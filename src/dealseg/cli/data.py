@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any, Literal
 
-Format = Literal["auto", "folder", "bop"]
+Format = Literal["auto", "folder", "bop", "voc", "coco"]
+TagsFrom = Literal["auto", "cls_labels", "xml", "masks"]
 
 
 def synth(
@@ -30,30 +31,45 @@ def check(
     format: Format = "auto",
     split: str | None = None,
     depth_folder: str = "depth",
+    tags_from: TagsFrom = "auto",
     sample: int | None = None,
     json: bool = False,
 ) -> int:
     """Say what is in a data set, and everything that would make training wrong (exit code 1).
 
     Args:
-        data: data set in folder or BOP format.
+        data: data set in folder, BOP, VOC or COCO format.
         format: layout; auto looks.
         split: named part of the data set.
         depth_folder: folder of the depth maps.
+        tags_from: where the tags of a VOC data set come from; auto takes the first there is.
         sample: open only this many images, evenly spaced.
         json: print JSON instead of a table.
     """
     from dealseg.data import check_dataset
 
     report = check_dataset(
-        data, format=format, split=split, depth_folder=depth_folder, sample=sample
+        data,
+        format=format,
+        split=split,
+        depth_folder=depth_folder,
+        tags_from=tags_from,
+        sample=sample,
     )
     print(report.to_json() if json else report.table())
     return 0 if report.ok else 1
 
 
-def open_images(path: str, format: Format, split: str | None, depth_folder: str = "depth") -> Any:
+def open_images(
+    path: str,
+    format: Format,
+    split: str | None,
+    depth_folder: str = "depth",
+    tags_from: TagsFrom = "auto",
+) -> Any:
     """Open a data set for any of the commands."""
     from dealseg.data import open_dataset
 
-    return open_dataset(path, format=format, split=split, depth_folder=depth_folder)
+    return open_dataset(
+        path, format=format, split=split, depth_folder=depth_folder, tags_from=tags_from
+    )

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from dealseg.cli.data import Format, open_images
+from dealseg.cli.data import Format, TagsFrom, open_images
 
 Tags = Literal["auto", "data", "predicted"]
 
@@ -16,6 +16,7 @@ def label(
     scales: tuple[float, ...] | None = None,
     flip: bool | None = None,
     tags: Tags = "auto",
+    tags_from: TagsFrom = "auto",
     format: Format = "auto",
     split: str | None = None,
 ) -> int:
@@ -23,7 +24,7 @@ def label(
 
     Args:
         run: run folder of a training.
-        data: data set in folder or BOP format; tags are used where it has them, else predicted.
+        data: data set in any of the formats; tags are used where it has them, else predicted.
         out: folder for `masks/` and `labels.json`; a new one, or the same to go on.
         threshold: background score; by default the run's `label.threshold`, else the method's own,
             chosen without your ground truth.
@@ -31,6 +32,7 @@ def label(
             run's `label.scales`.
         flip: add the CAMs of mirrored images; by default the run's `label.flip`.
         tags: `data` and `predicted` insist on where tags come from.
+        tags_from: where the tags of a VOC data set come from; auto takes the first there is.
         format: layout; auto looks.
         split: named part of the data set.
     """
@@ -41,7 +43,7 @@ def label(
     config, _ = read_config(Path(run))
     options = label_options(config, threshold=threshold, scales=scales, flip=flip, tags=tags)
     origin = threshold_origin(config, threshold)
-    images = open_images(data, format, split)
+    images = open_images(data, format, split, tags_from=tags_from)
     done = label_dataset(
         load_run(Path(run)), images, Path(out), options, origin, split=split or "all"
     )
@@ -60,6 +62,7 @@ def evaluate(
     scales: tuple[float, ...] | None = None,
     flip: bool | None = None,
     tags: Tags = "auto",
+    tags_from: TagsFrom = "auto",
     protocol: Literal["full", "seam", "weaktr"] = "full",
     format: Format = "auto",
     split: str | None = None,
@@ -77,6 +80,7 @@ def evaluate(
         scales: as in `label`, for a run.
         flip: as in `label`, for a run.
         tags: as in `label`, for a run.
+        tags_from: as in `label`.
         protocol: thresholds tried for the ORACLE figure: all 101 (full), SEAM's 0.00-0.59, or
             WeakTr's 0.40-0.59 with its early stop; see docs/evaluation.md.
         format: layout; auto looks.
@@ -94,8 +98,9 @@ def evaluate(
     config = read_config(Path(source))[0] if is_run else TrainConfig()
     options = label_options(config, threshold=threshold, scales=scales, flip=flip, tags=tags)
     origin = threshold_origin(config, threshold) if is_run or threshold is not None else "default"
+    images = open_images(data, format, split, tags_from=tags_from)
     result = judge(
-        Path(source), open_images(data, format, split), options, origin, split=split or "all",
+        Path(source), images, options, origin, split=split or "all",
         boundaries=boundaries, allow_subset=allow_subset, protocol=protocol,
     )  # fmt: skip
     path = Path(out) if out else Path(source) / "evaluation.json"

@@ -50,7 +50,7 @@ def train(
     """Train a CAM network on image tags; with depth, the Depth Edge Alignment Loss sharpens it.
 
     Args:
-        data_path: data set in folder or BOP format.
+        data_path: data set in folder, BOP, VOC or COCO format.
         out: run folder to write; a new or empty one.
         method: CAM network: cam, weaktr or seam; see `dealseg methods`.
         losses: losses beside the method's own: none, or any of deal, isl and fsl with commas.
@@ -89,7 +89,7 @@ def train(
     )  # fmt: skip
     from dealseg.training import train as run_training
 
-    images = open_images(data_path, data.format, data.split, data.depth_folder)
+    images = open_images(data_path, data.format, data.split, data.depth_folder, data.tags_from)
     cache = Path(cache_dir) if cache_dir else None
     run_training(images, Path(out), config, resume=resume, cache_dir=cache)
     print(f"run in {out}; next: dealseg label {out} {data_path} --out MASKS")

@@ -15,12 +15,14 @@ class DataConfig:
         split: named part of the data set; all images when None. The command's `auto` is `train`
             where there is such a split, else all.
         depth_folder: folder of the depth maps, e.g. `depth_estimate` instead of the sensor's.
+        tags_from: where the tags of a VOC data set come from; `auto` takes the first there is.
         long_side: images are resized to this many pixels on their longer side.
     """
 
-    format: Literal["auto", "folder", "bop"] = "auto"
+    format: Literal["auto", "folder", "bop", "voc", "coco"] = "auto"
     split: str | None = None
     depth_folder: str = "depth"
+    tags_from: Literal["auto", "cls_labels", "xml", "masks"] = "auto"
     long_side: int = 416
 
     def __post_init__(self) -> None:

@@ -69,3 +69,13 @@ class RgbdDataset(Protocol):
     def mask(self, index: int) -> UInt8[Tensor, "h w"] | None:
         """Return the ground truth at the image's size, or None. For evaluation only."""
         ...
+
+
+def class_ids(dataset: RgbdDataset) -> dict[str, int] | None:
+    """Return the data set's own id of each mask value (as text), or None where it has no ids.
+
+    Masks hold contiguous values 1 to K; COCO's own ids have gaps. A data set with ids of its own
+    offers them as `class_ids`, one for each class, which the protocol leaves optional.
+    """
+    own: tuple[int, ...] | None = getattr(dataset, "class_ids", None)
+    return None if own is None else {str(value): i for value, i in enumerate(own, start=1)}

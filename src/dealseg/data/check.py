@@ -1,5 +1,6 @@
 """Look at a whole data set for what would make training wrong, and say every problem's file."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from dealseg.data.base import class_ids
 from dealseg.data.check_report import CheckReport, Problem, Severity, guess_unit
 from dealseg.data.description import METRES, depth_values
 from dealseg.data.files import (
@@ -20,6 +22,7 @@ from dealseg.data.files import (
 )
 from dealseg.data.frames import EIGHT_BITS, Frame, FrameDataset, require_aspect
 from dealseg.data.opening import Format, list_dataset, tell_format
+from dealseg.data.voc_tags import TagsFrom
 from dealseg.errors import ConfigError
 
 LOW_COVERAGE = 0.2
@@ -33,6 +36,7 @@ def check_dataset(
     split: str | None = None,
     depth_folder: str = "depth",
     min_visible: float = 0.1,
+    tags_from: TagsFrom = "auto",
     sample: int | None = None,
 ) -> CheckReport:
     """Check a data set, one image at a time, with a progress bar on a terminal.
@@ -43,6 +47,7 @@ def check_dataset(
         split: as for `open_dataset`.
         depth_folder: as for `open_dataset`.
         min_visible: as for `open_dataset`.
+        tags_from: as for `open_dataset`.
         sample: open only so many images, evenly spread; None for all. Tags, names and JSON files
             are always checked whole.
 
@@ -61,6 +66,7 @@ def check_dataset(
             split=split,
             depth_folder=depth_folder,
             min_visible=min_visible,
+            tags_from=tags_from,
             complain=notes.error,
         )
     except FileError as error:
@@ -68,6 +74,8 @@ def check_dataset(
         dataset = FrameDataset(Path(path), (), ())
     else:
         _check_tags(dataset, notes)
+        for kind, remark in dataset.remarks:
+            notes.warn(kind, remark.file or dataset.root, remark.problem)
         if told == "folder" and split is None:
             _check_strays(dataset, depth_folder, notes)
     facts = _open_all(dataset, sample, notes)
@@ -222,13 +230,14 @@ def _report(
     dataset: FrameDataset, told: str, split: str | None, facts: _Facts, notes: _Notes
 ) -> CheckReport:
     frames = dataset.frames
+    counts = Counter(tag for frame in frames for tag in frame.tags or ())
     return CheckReport(
         root=str(dataset.root),
         format=told,
         split=split,
         images=len(frames),
         opened=facts.opened,
-        tag_counts={c: sum(c in (f.tags or ()) for f in frames) for c in dataset.classes},
+        tag_counts={name: counts[name] for name in dataset.classes},
         background_only=sum(frame.tags == frozenset() for frame in frames),
         untagged=sum(frame.tags is None for frame in frames),
         with_depth=sum(frame.depth is not None for frame in frames),
@@ -238,4 +247,6 @@ def _report(
         unit=dataset.depth_info.unit,
         size_mismatches=facts.size_mismatches,
         problems=notes.ordered(),
+        facts=dataset.facts,
+        class_ids=class_ids(dataset),
     )

@@ -37,7 +37,7 @@ class CheckReport:
 
     Attributes:
         root: folder of the data set.
-        format: `folder` or `bop`.
+        format: `folder`, `bop`, `voc` or `coco`.
         split: part that was checked, None for all.
         images: number of images listed.
         opened: number of them whose files were read.
@@ -51,6 +51,8 @@ class CheckReport:
         unit: unit of the stored depth times its scale, `1` for disparity and relative.
         size_mismatches: depth maps read whose size is not the image's.
         problems: errors first, then by kind and file.
+        facts: which list was read and where its tags come from, if the format leaves a choice.
+        class_ids: the data set's own id of each mask value, None where it has none.
     """
 
     root: str
@@ -68,6 +70,8 @@ class CheckReport:
     unit: str
     size_mismatches: int
     problems: tuple[Problem, ...]
+    facts: tuple[str, ...] = ()
+    class_ids: Mapping[str, int] | None = None
 
     @property
     def errors(self) -> tuple[Problem, ...]:
@@ -103,6 +107,8 @@ class CheckReport:
     def _figures(self) -> Iterator[str]:
         split = "" if self.split is None else f", split {self.split}"
         yield f"data set  {self.root} ({self.format}{split})"
+        for fact in self.facts:
+            yield f"          {fact}"
         yield f"images    {self.images}, of which {self.opened} were opened"
         yield f"tags      {self.background_only} background only, {self.untagged} untagged"
         yield f"depth     {self.with_depth} of {self.images} images{self._depth_text()}"

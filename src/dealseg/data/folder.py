@@ -54,7 +54,7 @@ def open_folder(
     classes = _class_list(root, description, tags, complain)
     _require_known(description, tags, classes, complain)
     names = list(images) if split is None else read_split(root, split, images, complain)
-    depth = _index_depth(root, depth_folder, complain)
+    depth = index_depth(root, depth_folder, complain)
     masks = index_files(root / "masks", (".png",), complain)
     rule = read_depth_rule(root / depth_folder) or description.depth or DepthRule()
     beside = _Beside(_Lookup(depth, images), _Lookup(masks, images), tags, rule, description)
@@ -133,7 +133,12 @@ def _require_known(
         complain(file_error(source, f"{where}: {', '.join(classes)[:200]}"))
 
 
-def _index_depth(root: Path, depth_folder: str, complain: Complain) -> dict[str, Path]:
+def index_depth(root: Path, depth_folder: str, complain: Complain) -> dict[str, Path]:
+    """Return the depth files by their path below the depth folder, without suffix.
+
+    Raises:
+        DataError: if the folder is not there, but for the default one.
+    """
     folder = root / depth_folder
     if not folder.is_dir() and (folder.exists() or depth_folder != "depth"):
         raise file_error(folder, "there is no such depth folder")

@@ -1,6 +1,7 @@
-"""The data set that both formats become: a list of frames, each read when it is asked for."""
+"""The data set that all formats become: a list of frames, each read when it is asked for."""
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -11,8 +12,8 @@ from torch import Tensor
 
 from dealseg.data.base import DepthInfo
 from dealseg.data.description import DepthRule, depth_values
-from dealseg.data.files import RawDepth, file_error, image_size, read_depth, read_image
-from dealseg.data.masks import InstanceMasks, LabelFile
+from dealseg.data.files import FileError, RawDepth, file_error, image_size, read_depth, read_image
+from dealseg.data.masks import MaskSource
 from dealseg.errors import DataError
 
 ASPECT_TOLERANCE = 0.01
@@ -38,7 +39,7 @@ class Frame:
     tags: frozenset[str] | None = None
     depth: Path | None = None
     depth_rule: DepthRule = field(default_factory=DepthRule)
-    mask: LabelFile | InstanceMasks | None = None
+    mask: MaskSource | None = None
     home: Path | None = None
 
     def depth_place(self, root: Path, depth_folder: str) -> tuple[Path, Path]:
@@ -58,13 +59,29 @@ class FrameDataset:
         names: of the frames.
         depth_info: how the first depth file is read; the others may differ by number type and,
             in BOP, by scale.
+        class_ids: the data set's own id of each class where it has one, else None.
+        facts: what a user should know of the listing, for `dealseg check`.
+        remarks: what may make training worse, by kind, for `dealseg check`.
     """
 
-    def __init__(self, root: Path, classes: tuple[str, ...], frames: tuple[Frame, ...]):
+    def __init__(
+        self,
+        root: Path,
+        classes: tuple[str, ...],
+        frames: Sequence[Frame],
+        *,
+        names: tuple[str, ...] | None = None,
+        class_ids: tuple[int, ...] | None = None,
+        facts: tuple[str, ...] = (),
+        remarks: tuple[tuple[str, FileError], ...] = (),
+    ):
         self.root = root
         self.classes = classes
         self.frames = frames
-        self.names = tuple(frame.name for frame in frames)
+        self.names = tuple(frame.name for frame in frames) if names is None else names
+        self.class_ids = class_ids
+        self.facts = facts
+        self.remarks = remarks
         self.depth_info = _first_depth_info(frames)
         self._warned_of_8_bit = False
 
@@ -122,7 +139,7 @@ class FrameDataset:
         return torch.from_numpy(frame.mask.read(image_size(frame.image), len(self.classes)))
 
 
-def _first_depth_info(frames: tuple[Frame, ...]) -> DepthInfo:
+def _first_depth_info(frames: Sequence[Frame]) -> DepthInfo:
     frame = next((frame for frame in frames if frame.depth is not None), None)
     if frame is None or frame.depth is None:
         return DepthInfo()

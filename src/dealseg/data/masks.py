@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import UInt8
@@ -12,6 +13,15 @@ from dealseg.data.files import file_error, read_grey
 Mask = UInt8[np.ndarray, "h w"]
 
 _INDEXED = "save the class index of each pixel as an indexed (palette) or 8-bit grey PNG"
+
+
+@runtime_checkable
+class MaskSource(Protocol):
+    """Where the ground truth of an image is read from."""
+
+    def read(self, size: tuple[int, int], classes: int) -> Mask:
+        """Return the classes of an image of `size`: 0 background, 1 to `classes`, 255 ignored."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -33,7 +43,7 @@ class LabelFile:
             DataError: if the file is unreadable, of another size, or has other values.
         """
         stored = read_grey(self.file, "mask", {"P", "L", "1"}, _INDEXED)
-        _require_size(self.file, stored, size)
+        require_size(self.file, stored.shape, size)
         ignored = stored == self.ignore_index
         values = stored.astype(np.uint8)
         wrong = np.unique(values[(values > classes) & ~ignored])
@@ -71,14 +81,15 @@ class InstanceMasks:
         for index, value in self.instances:
             file = self.folder / f"{self.image_id:06d}_{index:06d}.png"
             visible = read_grey(file, "mask", {"P", "L", "1"}, "expected 0 and 255")
-            _require_size(file, visible, size)
+            require_size(file, visible.shape, size)
             painted[visible != 0] = min(value, classes)
         return painted
 
 
-def _require_size(file: Path, mask: np.ndarray, size: tuple[int, int]) -> None:
-    if mask.shape != size:
-        got, expected = _size_text(mask.shape), _size_text(size)
+def require_size(file: Path, shape: tuple[int, ...], size: tuple[int, int]) -> None:
+    """Raise DataError unless a mask has the size of its image, (height, width)."""
+    if shape != size:
+        got, expected = _size_text(shape), _size_text(size)
         raise file_error(file, f"the mask is {got} but the image is {expected} (width x height)")
 
 

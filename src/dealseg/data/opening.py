@@ -5,13 +5,17 @@ from typing import Literal, get_args
 
 from dealseg.data.base import RgbdDataset
 from dealseg.data.bop import open_bop
+from dealseg.data.coco import coco_training_split, find_coco, open_coco
 from dealseg.data.files import Complain, fail, file_error
 from dealseg.data.folder import IMAGES, open_folder, split_file
 from dealseg.data.frames import FrameDataset
 from dealseg.data.scenes import find_scenes
+from dealseg.data.voc import find_voc, open_voc, voc_training_split
+from dealseg.data.voc_tags import TagsFrom
 from dealseg.errors import ConfigError
 
-Format = Literal["auto", "folder", "bop"]
+Format = Literal["auto", "folder", "bop", "voc", "coco"]
+Told = Literal["folder", "bop", "voc", "coco"]
 
 
 def open_dataset(
@@ -21,6 +25,7 @@ def open_dataset(
     split: str | None = None,
     depth_folder: str = "depth",
     min_visible: float = 0.1,
+    tags_from: TagsFrom = "auto",
 ) -> RgbdDataset:
     """List a data set; pictures are read when they are asked for.
 
@@ -28,18 +33,25 @@ def open_dataset(
 
     Args:
         path: folder of the data set.
-        format: `folder`, `bop`, or `auto`: `folder` if there is `images/`, else `bop` if there is
-            a scene.
+        format: `folder`, `bop`, `voc`, `coco`, or `auto`: `voc` if there is `JPEGImages/`, `coco`
+            if there are COCO's own annotation files with their images, `folder` if there is
+            `images/`, `bop` if there is a scene.
         split: named part of it; None for all images. The classes are those of the whole set.
         depth_folder: folder of the depth files, for example `depth_estimate`.
         min_visible: `bop` only: objects of which a smaller share is visible give no tag.
+        tags_from: `voc` only: `cls_labels`, `xml` or `masks`; `auto` takes the first there is.
 
     Raises:
         DataError: if the data set is not as its format says.
         ConfigError: if an argument has a value that cannot work.
     """
     return list_dataset(
-        path, format=format, split=split, depth_folder=depth_folder, min_visible=min_visible
+        path,
+        format=format,
+        split=split,
+        depth_folder=depth_folder,
+        min_visible=min_visible,
+        tags_from=tags_from,
     )
 
 
@@ -50,17 +62,26 @@ def list_dataset(
     split: str | None = None,
     depth_folder: str = "depth",
     min_visible: float = 0.1,
+    tags_from: TagsFrom = "auto",
     complain: Complain = fail,
 ) -> FrameDataset:
     """List a data set as `open_dataset` does, and tell `complain` of mistakes it can go on from."""
     if not 0 <= min_visible <= 1:
         raise ConfigError(f"min_visible must be from 0 to 1, got {min_visible}")
     root = Path(path)
-    if tell_format(root, format) == "folder":
-        return open_folder(root, split=split, depth_folder=depth_folder, complain=complain)
-    return open_bop(
-        root, split=split, depth_folder=depth_folder, min_visible=min_visible, complain=complain
-    )
+    told = tell_format(root, format)
+    if tags_from != "auto" and told != "voc":
+        raise ConfigError(f"tags_from is for the voc format, and this is {told}: {root}")
+    if told == "bop":
+        return open_bop(
+            root, split=split, depth_folder=depth_folder, min_visible=min_visible, complain=complain
+        )
+    if told == "voc":
+        return open_voc(
+            root, split=split, depth_folder=depth_folder, tags_from=tags_from, complain=complain
+        )
+    opened = open_coco if told == "coco" else open_folder
+    return opened(root, split=split, depth_folder=depth_folder, complain=complain)
 
 
 def training_split(
@@ -69,21 +90,28 @@ def training_split(
 ) -> str | None:
     """Return `train` where a data set has a split of that name, else None: all images.
 
+    Of `voc` it is `train_aug` if that is there: SBD's 10,582 images, on which the field trains.
+
     Raises:
         DataError: if it is not a data set.
     """
     root = Path(path)
-    scenes = find_scenes(root) if tell_format(root, format) == "bop" else []
+    told = tell_format(root, format)
+    if told == "voc":
+        return voc_training_split(root)
+    if told == "coco":
+        return coco_training_split(root)
+    scenes = find_scenes(root) if told == "bop" else []
     folders = {part for scene in scenes for part in scene.relative_to(root).parts[:-1]}
     named = any(folder.startswith("train") for folder in folders)
     return "train" if named or split_file(root, "train") else None
 
 
-def tell_format(root: Path, format: Format) -> Literal["folder", "bop"]:  # noqa: A002
+def tell_format(root: Path, format: Format) -> Told:  # noqa: A002 - the name of the flag
     """Return the format of a data set, by what is in its folder if it is to be told.
 
     Raises:
-        DataError: if there is no such folder, or it is of neither format.
+        DataError: if there is no such folder, or it is of no format.
         ConfigError: if the format is unknown.
     """
     if format not in get_args(Format):
@@ -91,12 +119,24 @@ def tell_format(root: Path, format: Format) -> Literal["folder", "bop"]:  # noqa
     if not root.is_dir():
         found = "a file" if root.exists() else "nothing"
         raise file_error(root, f"expected the folder of a data set, found {found}")
-    if format == "folder" or (format == "auto" and (root / IMAGES).is_dir()):
-        if not (root / IMAGES).is_dir():
-            raise file_error(root, "expected a folder images/ in it")
+    if format == "auto":
+        return _by_its_looks(root)
+    if format == "folder" and not (root / IMAGES).is_dir():
+        raise file_error(root, "expected a folder images/ in it")
+    return format
+
+
+def _by_its_looks(root: Path) -> Told:
+    if find_voc(root):
+        return "voc"
+    if find_coco(root, official=True):
+        return "coco"
+    if (root / IMAGES).is_dir():
         return "folder"
-    if format == "bop" or (format == "auto" and find_scenes(root)):
+    if find_scenes(root):
         return "bop"
     raise file_error(
-        root, "expected images/ (folder format) or scenes with scene_camera.json and rgb/ (bop)"
+        root,
+        "expected images/ (folder format), scenes with scene_camera.json and rgb/ (bop), "
+        "VOCdevkit/VOC2012/JPEGImages/ (voc), or annotations/instances_train2014.json (coco)",
     )
