@@ -38,6 +38,7 @@ def train(
     resume: bool = False,
     cache_dir: str | None = None,
     init: str | None = None,
+    depth_noise: str | None = None,
     data: DataConfig = _DATA,
     model: ModelConfig = _MODEL,
     deal: DealConfig = _DEAL,
@@ -68,6 +69,8 @@ def train(
         cache_dir: folder for cached features; by default `.features` beside OUT.
         init: checkpoint (official or own weights, or a run folder) to start from; see `dealseg
             weights inspect`.
+        depth_noise: noise added to depth, such as gaussian:0.02,holes:0.1 or level:2; see
+            docs/noise.md.
         data: which images.
         model: the network.
         deal: the Depth Edge Alignment Loss.
@@ -84,8 +87,9 @@ def train(
     config = TrainConfig(
         method=method, losses=losses, profile=profile, frozen_stages=frozen_stages,
         freeze_batch_norm=freeze_batch_norm, seed=seed, device=device, precision=precision,
-        channels_last=channels_last, workers=workers, init=init, data=data, model=model,
-        deal=deal, isl=isl, fsl=fsl, optim=optim, augment=augment, label=label,
+        channels_last=channels_last, workers=workers, init=init, depth_noise=depth_noise,
+        data=data, model=model, deal=deal, isl=isl, fsl=fsl, optim=optim, augment=augment,
+        label=label,
     )  # fmt: skip
     from dealseg.training import train as run_training
 

@@ -33,6 +33,8 @@ class TrainConfig:
         workers: processes that read images in the full profile.
         init: checkpoint (official or own weights, or a run folder) that the whole network starts
             from; what does not fit it, such as a head for other classes, starts from scratch.
+        depth_noise: noise added to depth before augmentation, such as `gaussian:0.02,holes:0.1` or
+            `level:2`, drawn from seed and image; see `docs/noise.md`. None adds none.
     """
 
     method: str = "cam"
@@ -46,6 +48,7 @@ class TrainConfig:
     channels_last: bool = True
     workers: int = 0
     init: str | None = None
+    depth_noise: str | None = None
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     deal: DealConfig = field(default_factory=DealConfig)

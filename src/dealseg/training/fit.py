@@ -9,12 +9,14 @@ from torch.utils.data import DataLoader, Dataset
 
 from dealseg.config import TrainConfig
 from dealseg.data import RgbdDataset
+from dealseg.data.noisy import NoisyDepth
 from dealseg.errors import ConfigError, DataError
 from dealseg.models import CamModel, create
 from dealseg.models.combinations import check_combination
 from dealseg.models.initialising import initialise
 from dealseg.models.registry import method
 from dealseg.models.runs import WEIGHTS_FILE, RunFacts, save_weights
+from dealseg.noise import parse_noise
 from dealseg.training.added import attached_cam
 from dealseg.training.augmentation import sample_size
 from dealseg.training.cache import build_colours, build_edges, build_features, cache_stem
@@ -59,6 +61,8 @@ def train(
         ConfigError: if options do not go together, or the loss becomes infinite.
         CheckpointError: if weights or a checkpoint cannot be read, or `out` had other options.
     """
+    if config.depth_noise is not None:
+        dataset = NoisyDepth(dataset, parse_noise(config.depth_noise), config.seed)
     world = World.of_environment()
     device = _device(config)
     with own_randomness(config.seed, device, world):
