@@ -16,6 +16,12 @@ import pytest
 sys.path.append(str(Path(__file__).parent / "data"))  # make_folder and make_bop
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory):
+    """What is kept between commands goes to a folder of this run, not to the user's."""
+    os.environ["DEALSEG_CACHE"] = str(tmp_path_factory.mktemp("kept"))
+
+
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory):
     """A synthetic set and a run of the command on it, for tests that only read: data, run, train.

@@ -9,7 +9,7 @@ from jaxtyping import Int64, UInt8
 from torch import Tensor
 from tqdm import tqdm
 
-from dealseg.data.base import RgbdDataset
+from dealseg.data.base import RgbdDataset, class_ids
 from dealseg.errors import ConfigError, DataError
 from dealseg.evaluation.counts import MaskCounts, Tally
 from dealseg.evaluation.figures import Figures, TagFigures, figures
@@ -244,6 +244,7 @@ def _result(
         class_names=("background", *dataset.classes),
         fixed=figures(tally.fixed, tally.threshold, origin),
         tags=_tag_figures(tally),
+        class_ids=class_ids(dataset),
     )
     return result if tally.histogram is None else _with_sweep(result, tally.histogram, protocol)
 

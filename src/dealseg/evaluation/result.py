@@ -5,7 +5,7 @@ import dataclasses
 import json
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,7 @@ class EvaluationResult:
         images_missing: with ground truth but without a prediction; more than 0 makes `subset` true.
         ignored_share: share of the judged images' pixels that the ground truth ignores.
         class_names: by mask value; 0 is background.
+        class_ids: the data set's own id of each mask value, None where it has none.
         fixed: at the threshold that did not see this ground truth.
         oracle: at the best threshold that the protocol tried (ORACLE); None for finished masks.
         protocol: which thresholds were tried for it, and how absent classes count in its mean.
@@ -63,6 +64,7 @@ class EvaluationResult:
     thresholds: tuple[float, ...] | None = None
     curve: tuple[float, ...] | None = None
     tags: TagFigures | None = None
+    class_ids: Mapping[str, int] | None = None
 
     @property
     def subset(self) -> bool:
@@ -125,7 +127,17 @@ def _heading(result: EvaluationResult) -> list[str]:
         + f" on {result.dataset}, split {result.split}",
         f"N = {_images(result)}; {result.ignored_share:.2%} of the pixels ignored (255)",
         f"tags: {source.tags or unknown}; weights sha256: {source.weights_sha256 or unknown}",
+        *_id_note(result),
     ]
+
+
+def _id_note(result: EvaluationResult) -> list[str]:
+    """Say that mask values are not the data set's own ids, where they are not."""
+    ids = result.class_ids or {}
+    other = [f"{value} is {own}" for value, own in ids.items() if value != str(own)]
+    if not other:
+        return []
+    return [f"mask values are not the data set's ids: {other[0]}, ... (`class_ids` in the JSON)"]
 
 
 def _images(result: EvaluationResult) -> str:

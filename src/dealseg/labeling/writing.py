@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from dealseg.cam import threshold_mask
 from dealseg.data import RgbdDataset
+from dealseg.data.base import class_ids
 from dealseg.data.files import read_json
 from dealseg.errors import DataError
 from dealseg.labeling.palette import palette
@@ -67,6 +68,8 @@ def label_dataset(
     predicted = sum(tags_of(dataset, index, options) is None for index in range(len(dataset)))
     settings = {**_settings(run, dataset, options, threshold_origin), "split": split}
     settings["tags"] = _tag_origin(predicted, len(dataset))
+    if ids := class_ids(dataset):
+        settings["class_ids"] = ids
     _claim(out, settings)
     todo = [i for i, name in enumerate(dataset.names) if not mask_path(out, name).is_file()]
     colours = palette(256)
