@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from timm.layers import Attention, DropPath, Mlp, PatchEmbed
+from timm.layers import DropPath, Mlp, PatchEmbed
 from timm.models import VisionTransformer
-from timm.models.vision_transformer import Block
+from timm.models.vision_transformer import Attention, Block
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
