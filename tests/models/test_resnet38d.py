@@ -103,6 +103,20 @@ def test_the_norm_is_a_batch_norm_with_fixed_statistics_and_a_relu(training):
     assert not any(p.requires_grad for p in layer.parameters())
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_rounded_once_and_shifts_no_channel(dtype):
+    layer, x = randomised(FrozenNormReLU(5)), noise(2, 5, 9, 9).to(dtype).requires_grad_()
+    layer.running_mean.mul_(9)
+    result = layer(x)
+    assert result.dtype == dtype
+    assert torch.equal(result, layer(x.detach().float()).to(dtype))
+    (slope,) = torch.autograd.grad(result.sum(), x)
+    assert slope.dtype == dtype
+    exact = x.detach().float().requires_grad_()
+    (expected,) = torch.autograd.grad(layer(exact).sum(), exact)
+    assert torch.equal(slope, expected.to(dtype))
+
+
 def test_the_norm_keeps_its_result_alone_for_the_backward_pass():
     kept = []
     with torch.autograd.graph.saved_tensors_hooks(

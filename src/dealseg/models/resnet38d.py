@@ -35,7 +35,8 @@ class FrozenNormReLU(nn.BatchNorm2d):
     """ReLU of a batch norm whose statistics and affine map never change.
 
     It is an affine map, written as one: autograd then keeps the result alone and not the input,
-    which in a pre-activation network is half of all that a batch norm would keep.
+    which in a pre-activation network is half of all that a batch norm would keep. Half precision is
+    rounded once, in the result, as batch norm does: scales of few digits would shift channels.
     """
 
     weight: nn.Parameter
@@ -56,8 +57,8 @@ class FrozenNormReLU(nn.BatchNorm2d):
         """Return max(scale * x + shift, 0)."""
         scale = self.weight * torch.rsqrt(self.running_var + self.eps)
         shift = self.bias - self.running_mean * scale
-        scale, shift = (v.to(x.dtype)[:, None, None] for v in (scale, shift))
-        return torch.addcmul(shift, x, scale).relu_()
+        scale, shift = (v[:, None, None] for v in (scale, shift))
+        return torch.addcmul(shift, x, scale).to(x.dtype).relu_()
 
 
 def _conv(inputs: int, outputs: int, size: int, stride: int = 1, dilation: int = 1) -> nn.Conv2d:
