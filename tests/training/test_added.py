@@ -9,7 +9,7 @@ from tiny import config, eager
 from torch import nn
 
 from dealseg.config import FslConfig, IslConfig, ModelConfig
-from dealseg.losses import feature_similarity, importance_sampling, predictions_from_cams
+from dealseg.losses import Alignment, feature_similarity, importance_sampling, predictions_from_cams
 from dealseg.models import CamModel, CamOutput
 from dealseg.models.base import CamFacts
 from dealseg.training.added import AddedLosses, Step, attached_cam, colours_at
@@ -128,6 +128,17 @@ def test_a_cell_s_colour_is_the_mean_of_its_pixels_not_one_of_them():
     image = torch.zeros(1, 3, 8, 8)
     image[..., ::2] = 1
     assert (colours_at(image, (2, 2)) - 0.5).abs().max() < 0.05
+
+
+def test_every_figure_is_on_the_device_of_the_maps(net, batch, monkeypatch):
+    """Processes on GPUs sum them by NCCL, which takes no tensor of the CPU."""
+    away = torch.zeros(2, device="meta"), *(torch.zeros((), device="meta") for _ in range(3))
+    monkeypatch.setattr("dealseg.training.added.align_cams", lambda *_, **__: Alignment(*away))
+    figures = added(net, batch, losses="deal")[3]
+    assert {name: value.device.type for name, value in figures.items()} == dict.fromkeys(
+        figures, "meta"
+    )
+    assert "deal/lambda" in figures
 
 
 def test_losses_come_together_and_each_keeps_its_own_value(net, batch):

@@ -123,7 +123,7 @@ class AddedLosses:
         loss = alignment.loss.mean()
         terms["deal"] = weight * loss
         return {
-            "deal/lambda": torch.tensor(weight),
+            "deal/lambda": torch.full_like(loss, weight),  # where processes on GPUs can sum it
             "deal/alignment": -loss,
             "deal/depth_share": alignment.depth_share,
             "deal/cam_share": alignment.cam_share,
