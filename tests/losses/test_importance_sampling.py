@@ -121,6 +121,18 @@ def test_logits_of_any_size_have_finite_value_and_gradient(samples, dtype):
     assert slope.isfinite().all()
 
 
+@pytest.mark.parametrize("samples", [1, 10, None])
+def test_a_cell_that_is_no_number_makes_the_loss_none_and_stops_nothing(samples):
+    """torch's drawing would raise, on a GPU in a way that leaves the process unusable."""
+    logits, tags = inputs(dtype=torch.float32)
+    logits[1, 2, 3, 3] = torch.nan
+    value = importance_sampling(logits, tags, samples=samples, generator=seeded())
+    assert value.isnan().tolist() == [False, True, False]
+    intact = inputs(dtype=torch.float32)[0]
+    expected = importance_sampling(intact, tags, samples=samples, generator=seeded())
+    assert torch.equal(value[[0, 2]], expected[[0, 2]])
+
+
 def test_a_present_class_that_is_nowhere_still_gets_a_gradient():
     slope = gradient(torch.full((1, 1, 3, 3), -80.0), torch.ones(1, 1), samples=None)
     torch.testing.assert_close(slope, torch.full((1, 1, 3, 3), -1 / 9))

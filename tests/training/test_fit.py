@@ -242,8 +242,9 @@ def test_very_short_trainings_learn(steps, dataset, features, tmp_path):
     assert moved["classifier.bias"].abs().max() > 1e-3
 
 
-def test_a_loss_that_is_no_number_stops_with_a_remedy(dataset, features, tmp_path):
-    wild = config(epochs=3, optim={"lr": 1e30, "schedule": "cosine"})
+@pytest.mark.parametrize("losses", ["deal", "isl,fsl"])
+def test_a_loss_that_is_no_number_stops_with_a_remedy(losses, dataset, features, tmp_path):
+    wild = config(epochs=3, losses=losses, optim={"lr": 1e30, "schedule": "cosine"})
     with pytest.raises(ConfigError, match=r"the loss is (nan|inf).*--optim.lr"):
         train(dataset, tmp_path / "run", wild, cache_dir=features)
     assert not (tmp_path / "run" / "weights.safetensors").exists()

@@ -15,6 +15,8 @@ from dealseg.depth import at_least_float32
 
 FLOOR = 1e-5
 """HFPL's, added to every cell's probability before drawing: no map is without a cell to draw."""
+SURE = 1e20
+"""The weight of a cell that is drawn whatever the others are; they are at most 1."""
 
 
 def importance_sampling(
@@ -58,7 +60,11 @@ def importance_sampling(
 
 
 def _draw(weights: Tensor, samples: int, generator: torch.Generator | None) -> Tensor:
-    """Return the indices of cells drawn with replacement, (b, k, samples)."""
+    """Return the indices of cells drawn with replacement, (b, k, samples).
+
+    A cell that is NaN is as good as certain to be drawn, so that the loss is NaN as well, where
+    torch would stop without a word on the cause, on a GPU for good.
+    """
     if samples < 1:
         raise ValueError(f"samples must be >= 1, or None for the expectation, got {samples}")
     if generator is None:
@@ -66,7 +72,7 @@ def _draw(weights: Tensor, samples: int, generator: torch.Generator | None) -> T
             f"generator must be a torch.Generator on {weights.device} to draw samples, got None; "
             "samples=None needs none"
         )
-    rows = weights.flatten(0, 1)
+    rows = weights.flatten(0, 1).nan_to_num(nan=SURE)
     cells = torch.multinomial(rows, samples, replacement=True, generator=generator)
     return cells.view(*weights.shape[:2], samples)
 
