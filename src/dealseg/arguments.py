@@ -20,6 +20,9 @@ Commands = Mapping[str, Callable[..., int]]
 
 DESCRIPTION = "From RGB-D recordings with image-level tags to pixel masks."
 
+ASKED = ("out", "depth_noise")
+"""Arguments that must be given and are options none the less."""
+
 RECORDED = ("classes", "data_root", "depth_kind")
 """What a run's `config.yaml` says of its data; passed over, so that `--config` takes the file."""
 
@@ -88,7 +91,7 @@ def _subparser(function: Callable[..., int], description: str) -> ArgumentParser
     lists = {name for name, kind in inspect.get_annotations(function).items() if kind == list[str]}
     for name in lists:
         sub.add_argument(name, nargs="+", help=_help(function, name))
-    asked = {"out"} & _required(function)
+    asked = [name for name in ASKED if name in _required(function)]
     sub.add_function_arguments(function, as_positional=True, skip={*lists, *asked})
     for name in asked:
         sub.add_argument(f"--{name}", type=str, required=True, help=_help(function, name))
@@ -116,7 +119,7 @@ def _explained(message: str, commands: Commands, words: Sequence[str]) -> str:
         return f"no command {given!r}; {known}" if given else f"give a command; {known}"
     if found := re.search(r"arguments are required: (.+)", line):
         missing = [each.split(".")[-1] for each in found[1].split(", ")]
-        shown = [f"--{each}" if each == "out" else each.upper() for each in missing]
+        shown = [f"--{e}".replace("_", "-") if e in ASKED else e.upper() for e in missing]
         return f"{name} needs {' and '.join(shown)}; see dealseg {name} --help"
     if found := re.search(r"(?:nrecognized arguments: --|does not accept option ')([\w.]+)", line):
         where = " (in the --config file)" if "does not accept" in line else ""

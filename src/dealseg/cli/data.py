@@ -60,6 +60,39 @@ def check(
     return 0 if report.ok else 1
 
 
+def noise(
+    data: str,
+    out: str,
+    depth_noise: str,
+    seed: int = 0,
+    format: Format = "auto",
+    split: str | None = None,
+    depth_folder: str = "depth",
+) -> int:
+    """Write the depth of a data set with noise added, as a folder to train on.
+
+    Args:
+        data: data set in folder, BOP, VOC or COCO format.
+        out: folder for the depth maps and depth.yaml; a new or empty one, or the same again after
+            an interruption.
+        depth_noise: models in the order in which they act, such as gaussian:0.02,holes:0.1, or
+            level:0 to level:4; see docs/noise.md.
+        seed: the same seed gives the same noise.
+        format: layout; auto looks.
+        split: named part of the data set.
+        depth_folder: folder of the depth to which noise is added.
+    """
+    from dealseg.data.noise_writing import write_noisy_depth
+
+    images = open_images(data, format, split, depth_folder)
+    done = write_noisy_depth(images, Path(out), depth_noise, seed, split=split or "all")
+    kept = f", {done.kept} kept from before" if done.kept else ""
+    print(f"{done.written} depth maps written{kept}; use them with --data.depth_folder {out}")
+    if done.beyond:
+        print(f"{done.beyond} pixels lay beyond what 16 bits hold at this step")
+    return 0
+
+
 def open_images(
     path: str,
     format: Format,

@@ -6,6 +6,7 @@ from typing import Literal, get_args
 from dealseg.data.base import RgbdDataset
 from dealseg.data.bop import open_bop
 from dealseg.data.coco import coco_training_split, find_coco, open_coco
+from dealseg.data.depth_apart import depth_apart, with_depth_of
 from dealseg.data.files import Complain, fail, file_error
 from dealseg.data.folder import IMAGES, open_folder, split_file
 from dealseg.data.frames import FrameDataset
@@ -37,7 +38,8 @@ def open_dataset(
             if there are COCO's own annotation files with their images, `folder` if there is
             `images/`, `bop` if there is a scene.
         split: named part of it; None for all images. The classes are those of the whole set.
-        depth_folder: folder of the depth files, for example `depth_estimate`.
+        depth_folder: folder of the depth files, for example `depth_estimate`; or the path of one
+            that lies apart, such as `dealseg noise` writes.
         min_visible: `bop` only: objects of which a smaller share is visible give no tag.
         tags_from: `voc` only: `cls_labels`, `xml` or `masks`; `auto` takes the first there is.
 
@@ -69,6 +71,12 @@ def list_dataset(
     if not 0 <= min_visible <= 1:
         raise ConfigError(f"min_visible must be from 0 to 1, got {min_visible}")
     root = Path(path)
+    if apart := depth_apart(root, depth_folder):
+        found = list_dataset(
+            root, format=format, split=split, min_visible=min_visible, tags_from=tags_from,
+            complain=complain,
+        )  # fmt: skip
+        return with_depth_of(found, apart, complain)
     told = tell_format(root, format)
     if tags_from != "auto" and told != "voc":
         raise ConfigError(f"tags_from is for the voc format, and this is {told}: {root}")
