@@ -13,7 +13,7 @@ FLOORS = [
     {"demo", "arguments"},
     {"report"},
     {"judging"},
-    {"training", "labeling", "evaluation", "exporting"},
+    {"training", "labeling", "evaluation", "exporting", "estimating"},
     {"models", "data"},
     {"losses", "cam", "depth", "noise", "refine", "metrics"},
     {"config"},

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from dealseg.arguments import parse
 from dealseg.cli.data import check, synth
+from dealseg.cli.estimating import depth
 from dealseg.cli.masks import evaluate, label
 from dealseg.cli.networks import methods, weights
 from dealseg.cli.showing import demo, report
@@ -17,6 +18,7 @@ from dealseg.process import keep_freed_memory
 COMMANDS: dict[str, Callable[..., int]] = {
     "synth": synth,
     "check": check,
+    "depth": depth,
     "train": train,
     "label": label,
     "evaluate": evaluate,
