@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from dealseg.arguments import parse
-from dealseg.cli.data import check, synth
+from dealseg.cli.data import check, noise, synth
 from dealseg.cli.estimating import depth
 from dealseg.cli.masks import evaluate, label
 from dealseg.cli.networks import methods, weights
@@ -18,6 +18,7 @@ from dealseg.process import keep_freed_memory
 COMMANDS: dict[str, Callable[..., int]] = {
     "synth": synth,
     "check": check,
+    "noise": noise,
     "depth": depth,
     "train": train,
     "label": label,

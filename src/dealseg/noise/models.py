@@ -130,7 +130,8 @@ def edge_holes(
 
     Our choice: patches as in :func:`holes` and as wide as the band, on both sides of an edge. That
     sensors lose depth at outlines is reported by Mallick, Das and Majumdar 2014 (IEEE Sensors
-    Journal), without a formula.
+    Journal), without a formula. Edges are those of the map as it comes: after strong noise or
+    coarse steps they are everywhere, so let this model act first.
 
     Args:
         depth: the map.

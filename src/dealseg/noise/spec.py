@@ -88,10 +88,10 @@ MODELS: dict[str, Model] = {
 
 LEVELS = (
     "none",
-    "gaussian:0.0014,quantise:0.00285,holes:0.025:4,edge-holes:0.25:1,blur:0.5,shift:1",
-    "gaussian:0.0057,quantise:0.0114,holes:0.05:6,edge-holes:0.5:2,blur:1,shift:2",
-    "gaussian:0.023,quantise:0.0456,holes:0.1:8,edge-holes:0.75:3,blur:2,shift:4",
-    "gaussian:0.091,quantise:0.182,holes:0.2:12,edge-holes:1:4,blur:4,shift:8",
+    "edge-holes:0.2:1,holes:0.025:4,blur:0.5,gaussian:0.0014,quantise:0.00285,shift:1",
+    "edge-holes:0.4:2,holes:0.05:6,blur:1,gaussian:0.0057,quantise:0.0114,shift:2",
+    "edge-holes:0.6:3,holes:0.1:8,blur:2,gaussian:0.023,quantise:0.0456,shift:4",
+    "edge-holes:0.8:4,holes:0.2:12,blur:4,gaussian:0.091,quantise:0.182,shift:8",
 )
 """What `level:0` to `level:4` stand for; `docs/noise.md` says why."""
 
