@@ -10,7 +10,7 @@ SRC = Path(__file__).parents[1] / "src" / "dealseg"
 FLOORS = [
     {"__main__"},
     {"cli"},
-    {"demo", "arguments"},
+    {"demo", "arguments", "experiments"},
     {"report"},
     {"judging"},
     {"training", "labeling", "evaluation", "exporting", "estimating"},

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dealseg.arguments import parse
 from dealseg.cli.data import check, noise, synth
 from dealseg.cli.estimating import depth
+from dealseg.cli.experiments import experiment
 from dealseg.cli.masks import evaluate, label
 from dealseg.cli.networks import methods, weights
 from dealseg.cli.showing import demo, report
@@ -18,8 +19,8 @@ from dealseg.process import keep_freed_memory
 COMMANDS: dict[str, Callable[..., int]] = {
     "synth": synth,
     "check": check,
-    "noise": noise,
     "depth": depth,
+    "noise": noise,
     "train": train,
     "label": label,
     "evaluate": evaluate,
@@ -27,6 +28,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "demo": demo,
     "methods": methods,
     "weights": weights,
+    "experiment": experiment,
 }
 
 

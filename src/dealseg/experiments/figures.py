@@ -1,0 +1,204 @@
+"""The figures of a grid: CAMs on frames, masks of the variants, and mIoU over what was varied."""
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from dealseg.data import RgbdDataset
+from dealseg.experiments.expanding import READ_DEPTH, PlannedTable, Variant, loss_names
+from dealseg.experiments.grid import NONE
+from dealseg.experiments.results import Result
+from dealseg.experiments.tables import Found, spread
+from dealseg.models.runs import WEIGHTS_FILE
+from dealseg.report import read_runs
+from dealseg.report.assembling import assemble
+from dealseg.report.example import Example, evenly_spaced
+from dealseg.report.experiment_figures import Course, Panel, course_figure, picture_sheet
+from dealseg.report.pictures import Pixels, inputs, outputs
+
+FRAMES = 6
+"""Consecutive frames shown of a sequence."""
+EXAMPLES = 5
+"""Images whose masks are shown."""
+POINTS = "mIoU, %"
+
+log = logging.getLogger("dealseg")
+
+RunOf = Callable[[Result], Path]
+"""Where the run folder of a result is."""
+
+
+def threshold_figure(table: PlannedTable, found: Found) -> bytes | None:
+    """Draw mIoU against the threshold, a panel for each method; None without results."""
+    panels, names = [], labels(table.variants)
+    for method in table.spec.methods:
+        courses = (_curve(v, names[v], found) for v in table.variants if v.method == method)
+        drawn = tuple(each for each in courses if each is not None)
+        if drawn:
+            panels.append(Panel(method, "threshold", drawn))
+    return course_figure(panels, POINTS) if panels else None
+
+
+def _curve(variant: Variant, label: str, found: Found) -> Course | None:
+    results = [result for result in found.get(variant, {}).values() if result.curve]
+    if not results:
+        return None
+    columns = zip(*(result.curve for result in results), strict=True)
+    points = (
+        (threshold, *_mean_and_deviation(100 * value for value in column if value is not None))
+        for threshold, column in zip(results[0].thresholds, columns, strict=True)
+        if any(value is not None for value in column)
+    )
+    return _course(variant, label, tuple(points))
+
+
+def labels(variants: Sequence[Variant]) -> dict[Variant, str]:
+    """Name variants by their losses, and by depth source and noise where there are several."""
+    varied = [
+        axis
+        for axis in ("depth", "noise")
+        if len({getattr(v, axis) for v in variants} - {NONE}) > 1
+    ]
+    found = {}
+    for variant in variants:
+        words = [getattr(variant, axis) for axis in varied]
+        losses = variant.losses if variant.losses != NONE else "own losses"
+        found[variant] = " ".join([losses, *(word for word in words if word != NONE)])
+    return found
+
+
+def _course(variant: Variant, label: str, points: tuple[tuple[float, float, float], ...]) -> Course:
+    """Return a line: one colour for the losses beside DEAL, dashed without it."""
+    others = tuple(name for name in loss_names(variant.losses) if name not in READ_DEPTH)
+    place = [(), ("isl",), ("fsl",), ("isl", "fsl")].index(others)
+    return Course(label, points, place, dashed=len(others) == len(loss_names(variant.losses)))
+
+
+def _mean_and_deviation(values: Iterable[float]) -> tuple[float, float]:
+    found = spread(values)
+    return (0.0, 0.0) if found is None else (found.mean, found.deviation or 0.0)
+
+
+def noise_figure(table: PlannedTable, found: Found) -> bytes | None:
+    """Draw mIoU against the noise of the depth, a panel for each method and kind of threshold.
+
+    What reads no depth is drawn as a level line. None without results.
+    """
+    figures = {"fixed": "fixed threshold", "oracle": "ORACLE threshold"}
+    panels = []
+    for method in table.spec.methods:
+        for name, kind in figures.items():
+            courses = tuple(_noise_courses(table, found, method, name))
+            if courses:
+                title = f"{method}, {kind}"
+                panels.append(Panel(title, "depth noise", courses, table.spec.noise))
+    return course_figure(panels, POINTS) if panels else None
+
+
+def _noise_courses(table: PlannedTable, found: Found, method: str, figure: str) -> Iterable[Course]:
+    variants = [v for v in table.variants if v.method == method]
+    lines = dict.fromkeys(replace(v, noise=NONE) for v in variants)
+    for line, label in labels(list(lines)).items():
+        points = []
+        for place, noise in enumerate(table.spec.noise):
+            variant = replace(line, noise=noise if line.depth != NONE else NONE)
+            values = [r.figures.get(figure) for r in found.get(variant, {}).values()]
+            known = [100 * value for value in values if value is not None]
+            if known:
+                points.append((float(place), *_mean_and_deviation(known)))
+        if points:
+            yield _course(line, label, tuple(points))
+
+
+def cam_figure(
+    table: PlannedTable, found: Found, method: str, images: RgbdDataset, run_of: RunOf
+) -> bytes | None:
+    """Draw the CAMs of baseline and DEAL on consecutive frames (the paper's Fig. 3).
+
+    Frames are from the middle sequence of the split; nobody picked them. Of images that are no
+    sequence they are spread evenly. None if one of the two is not trained.
+    """
+    chosen = [Variant(method), _deal_of(table, method)]
+    runs = _runs([v for v in chosen if v is not None], found, run_of)
+    if len(runs) < 2:
+        return None
+    examples = _examples(runs, images, consecutive(images.names, FRAMES))
+    titles = ["Image", *(f"CAM, {label}" for label in runs)]
+    rows = [[pictures.get(title) for _, pictures in examples] for title in titles]
+    return picture_sheet(rows, titles, [name for name, _ in examples])
+
+
+def _deal_of(table: PlannedTable, method: str) -> Variant | None:
+    """Return the variant that adds least to DEAL."""
+    with_deal = [v for v in table.variants if v.method == method and v.depth != NONE]
+    return min(with_deal, key=lambda v: len(loss_names(v.losses)), default=None)
+
+
+def mask_figure(
+    table: PlannedTable, found: Found, method: str, images: RgbdDataset, run_of: RunOf
+) -> bytes | None:
+    """Draw the thresholded masks of all variants, without post-processing (the paper's Fig. 4).
+
+    None if nothing is trained.
+    """
+    runs = _runs([v for v in table.variants if v.method == method], found, run_of)
+    if not runs:
+        return None
+    examples = _examples(runs, images, evenly_spaced(EXAMPLES, len(images)))
+    titles = ["Image", "Ground truth", *(f"Mask, {label}" for label in runs)]
+    rows = [[pictures.get(title) for title in titles] for _, pictures in examples]
+    columns = [title.removeprefix("Mask, ") for title in titles]
+    return picture_sheet(rows, [name for name, _ in examples], columns)
+
+
+def _runs(variants: Sequence[Variant], found: Found, run_of: RunOf) -> dict[str, Path]:
+    """Return the run of the first seed of each variant, by its label."""
+    runs = {}
+    for variant, label in labels(variants).items():
+        by_seed = found.get(variant, {})
+        if not by_seed:
+            continue
+        run = run_of(by_seed[min(by_seed)])
+        if (run / WEIGHTS_FILE).is_file():
+            runs[label] = run
+        else:
+            log.warning(f"{run}: its weights are not here, so the figures leave it out")
+    return runs
+
+
+def _examples(
+    runs: Mapping[str, Path], images: RgbdDataset, indices: Sequence[int]
+) -> list[tuple[str, dict[str, Pixels]]]:
+    """Return name and pictures by title of each image."""
+    records = read_runs(list(runs.values()))
+    labelled = [replace(r, label=label) for r, label in zip(records, runs, strict=True)]
+    return [
+        (_short(example.name), _pictures(example))
+        for example in assemble(labelled, images, indices)
+    ]
+
+
+def _pictures(example: Example) -> dict[str, Pixels]:
+    return {picture.title: picture.pixels for picture in (*inputs(example), *outputs(example))}
+
+
+def _short(name: str) -> str:
+    return "/".join(name.split("/")[-2:])
+
+
+def consecutive(names: Sequence[str], count: int) -> list[int]:
+    """Return the indices of consecutive frames, from the middle of the middle sequence.
+
+    A sequence is what lies in one folder; of names without a folder, `count` are spread evenly.
+    """
+    sequences: dict[str, list[int]] = {}
+    for index, name in enumerate(names):
+        sequences.setdefault(name.rpartition("/")[0], []).append(index)
+    if set(sequences) <= {""}:
+        return evenly_spaced(count, len(names))
+    most = max(map(len, sequences.values()))
+    long_enough = [each for each in sequences.values() if len(each) >= min(count, most)]
+    sequence = long_enough[len(long_enough) // 2]
+    start = max(0, (len(sequence) - count) // 2)
+    return sequence[start : start + count]
