@@ -19,21 +19,6 @@ LITE = ModelConfig()
 """Slow enough that there is time to be killed."""
 
 
-@pytest.fixture
-def interrupted_once(monkeypatch):
-    """Press Ctrl-C when the first checkpoint has been written."""
-    pressed = []
-    save = WholeCheckpoints.save_checkpoint
-
-    def save_and_press(self, *args, **kwargs):
-        save(self, *args, **kwargs)
-        if not pressed:
-            pressed.append(True)
-            os.kill(os.getpid(), signal.SIGINT)
-
-    monkeypatch.setattr(WholeCheckpoints, "save_checkpoint", save_and_press)
-
-
 def test_a_killed_process_resumes_to_the_same_bits(scenes, dataset, trained, tmp_path):
     process = start(command(scenes, tmp_path / "run", profile="full", epochs=3))
     wait_for(tmp_path / "run" / "last.ckpt", process)
