@@ -120,7 +120,7 @@ def _open_all(dataset: FrameDataset, sample: int | None, notes: _Notes) -> _Fact
     facts = _Facts()
     count = len(dataset) if sample is None else min(sample, len(dataset))
     chosen = np.unique(np.linspace(0, max(len(dataset) - 1, 0), count).round().astype(int))
-    for index in tqdm(chosen, desc="check", unit="image", disable=None):
+    for index in tqdm(chosen.tolist(), desc="check", unit="image", disable=None):
         frame = dataset.frames[index]
         facts.opened += 1
         for error in _open(frame, len(dataset.classes), facts, notes):

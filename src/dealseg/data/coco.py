@@ -25,7 +25,7 @@ from dealseg.data.frames import Frame, FrameDataset
 from dealseg.data.kept import cache_folder, state_of
 from dealseg.data.tags import NameMatcher
 
-Rows = Int64[np.ndarray, " n"]
+Rows = Int64[np.ndarray, " _"]
 Listed = tuple["_Part", Rows]
 
 FULL = "_full"
@@ -84,7 +84,7 @@ def open_coco(
     parts = [_Part(root, found) for found in _annotation_files(root, wanted)]
     classes, class_ids = _common_classes(parts)
     listed = [(part, part.present(part.rows(wanted), complain)) for part in parts]
-    names = [part.name(row) for part, rows in listed for row in rows]
+    names = [part.name(row) for part, rows in listed for row in rows.tolist()]
     if file:
         listed, names = _chosen(file, listed, names, complain)
     if not names:

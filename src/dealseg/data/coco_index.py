@@ -140,7 +140,7 @@ def _read(file: Path) -> CocoIndex:
                 tables.category(value)
         if missing := {"images", "categories"} - seen:
             what = " and ".join(f"`{key}`" for key in sorted(missing))
-            raise ValueError(f"expected lists of images, annotations and categories: no {what}")
+            raise ValueError(f"expected images, annotations and categories, found no {what}")
         return _joined(file, tables)
 
 
@@ -216,7 +216,11 @@ def _packed(index: CocoIndex) -> bytes:
 def _recall(file: Path, kept: Path) -> CocoIndex | None:
     """Return what was kept, or None if there is nothing or it is damaged."""
     try:
-        with reading(kept, "kept index"), np.load(kept, allow_pickle=False) as stored:
+        with (
+            reading(kept, "kept index"),
+            kept.open("rb") as stream,
+            np.load(stream, allow_pickle=False) as stored,
+        ):
             texts: Any = {n: tuple(filter(None, str(stored[n]).split("\n"))) for n in _TEXTS}
             ids = tuple(int(number) for number in stored["class_ids"])
             arrays: Any = {name: stored[name] for name in _ARRAYS}

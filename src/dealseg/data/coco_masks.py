@@ -75,15 +75,19 @@ class CocoMask:
         start, stop = index.starts[self.row : self.row + 2]
         order = sorted(range(start, stop), key=lambda i: (not index.crowd[i], -index.areas[i], -i))
         with reading(index.file, "COCO file"), index.file.open("rb") as stream:
-            for place in order:
-                entry = read_value(stream, *map(int, index.places[place]))
-                value = IGNORE if index.crowd[place] else index.values[place]
-                mask[self._outline(entry, size)] = value
+            entries = [read_value(stream, *map(int, index.places[place])) for place in order]
+            if not all(isinstance(entry, dict) for entry in entries):
+                raise ValueError("it was changed while it was in use")
+        for place, entry in zip(order, entries, strict=True):
+            value = IGNORE if index.crowd[place] else index.values[place]
+            mask[self._outline(entry, size)] = value
         return mask
 
     def _outline(self, entry: dict[str, Any], size: tuple[int, int]) -> Outline:
         try:
             return outline(entry.get("segmentation"), size)
+        except ConfigError:
+            raise
         except (ValueError, TypeError, KeyError, IndexError, OverflowError) as error:
             problem = f"annotation {entry.get('id')}: {error}"
             raise file_error(self.index.file, problem) from error
@@ -126,8 +130,8 @@ def _filled(polygons: list[list[float]], size: tuple[int, int]) -> Outline:
             "COCO's polygons are drawn by pycocotools, which is not installed: pip install "
             "'dealseg[coco]' (training needs no masks and goes without)"
         ) from error
-    runs: Any = tools.merge(tools.frPyObjects(polygons, *size))
-    return np.asarray(tools.decode(runs)).astype(bool)  # type: ignore[no-untyped-call]
+    merged: Any = tools.merge(tools.frPyObjects(polygons, *size))
+    return _runs({"size": list(size), "counts": merged["counts"].decode("ascii")}, size)
 
 
 def _runs(segmentation: dict[str, Any], size: tuple[int, int]) -> Outline:

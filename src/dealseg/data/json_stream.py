@@ -129,6 +129,8 @@ class _Source:
     def _more(self) -> bool:
         """Read on, at least as much as was not enough, and forget what was taken."""
         new = self._stream.read(max(_CHUNK, len(self._text) - self._at))
+        if not new:
+            return False
         self._before += self._at
         self._text, self._at = self._text[self._at :] + new.decode("latin-1"), 0
-        return bool(new)
+        return True
