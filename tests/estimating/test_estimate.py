@@ -13,10 +13,15 @@ from tiny_networks import transformers  # noqa: F401 -- skips without the extra
 
 from dealseg.data import check_dataset, open_dataset
 from dealseg.data.files import read_depth
+from dealseg.data.miniature.coco import write_coco_miniature
+from dealseg.data.miniature.hope import write_hope_miniature
+from dealseg.data.miniature.voc import write_voc_miniature
 from dealseg.errors import ConfigError, DataError
 from dealseg.estimating import Estimator, estimate_depth, load_estimator, restore
 from test_cli import ok
 from test_cli_errors import fails
+
+COUNTS = {"images": 2, "val_images": 2}
 
 
 def contents(root):
@@ -79,6 +84,26 @@ def test_the_readers_find_the_maps_and_their_kind_and_the_sensor_s_are_untouched
     assert report.ok
     kinds = {problem.kind for problem in report.problems}
     assert not kinds & {"no depth", "depth unit", "8-bit depth", "stray file", "low depth coverage"}
+
+
+@pytest.mark.parametrize(
+    "write", [write_voc_miniature, write_coco_miniature, write_hope_miniature], ids=["v", "c", "h"]
+)
+def test_public_data_sets_in_their_own_layouts_take_estimates(tmp_path, estimator, write):
+    hope = write is write_hope_miniature
+    write(tmp_path, size=48, **({"objects": 1, "frames": 2} if hope else COUNTS))
+    before = contents(tmp_path)
+    dataset = open_dataset(tmp_path)
+    done = estimate_depth(dataset, estimator, "guessed")
+    assert done.written == len(dataset) >= 4
+    after = contents(tmp_path)
+    assert {name: after[name] for name in before} == before
+    again = open_dataset(tmp_path, depth_folder="guessed")
+    assert (again.names, again.depth_info.kind) == (dataset.names, "relative")
+    for index, frame in enumerate(again.frames):
+        assert frame.depth == dataset.frames[index].depth_place(dataset.root, "guessed")[1]
+        image = dataset.image(index)
+        assert again.depth(index)[0].shape[-2:] == image.shape[-2:]
 
 
 def test_metric_estimates_are_read_back_as_metres(tmp_path, networks):

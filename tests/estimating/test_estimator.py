@@ -48,7 +48,9 @@ def test_a_resized_map_is_like_the_pipeline_s_but_does_not_overshoot(networks, n
     found, expected = estimate(estimator, image), by_the_pipeline(networks(name), image)
     assert found.shape == expected.shape == size
     apart = (found - expected).abs().mean() / expected.std()
-    assert apart < (0.02 if name == "zoedepth" else 0.25)
+    assert apart < {"zoedepth": 0.02, "depth_pro": 1e-4}.get(name, 0.25)
+    if name == "depth_pro":  # works in inverse depth: its metres are those of the pipeline
+        return
     with torch.no_grad():
         raw = estimator.network(estimator.prepared(image)[None]).predicted_depth
     assert raw.min() - 1e-4 <= found.min()

@@ -45,6 +45,32 @@ def _zoedepth() -> nn.Module:
     return transformers.ZoeDepthForDepthEstimation(config)
 
 
+def _depth_pro() -> nn.Module:
+    encoder = {
+        "model_type": "dinov2",
+        "num_hidden_layers": 2,
+        "hidden_size": 16,
+        "num_attention_heads": 2,
+        "patch_size": 4,
+        "image_size": 32,
+    }
+    config = transformers.DepthProConfig(
+        image_model_config=encoder,
+        patch_model_config=encoder,
+        fov_model_config=encoder,
+        patch_size=32,
+        fusion_hidden_size=16,
+        intermediate_hook_ids=[1, 0],
+        intermediate_feature_dims=[10, 8],
+        scaled_images_ratios=[0.5, 1.0],
+        scaled_images_overlap_ratios=[0.0, 0.2],
+        scaled_images_feature_dims=[12, 12],
+        num_fov_head_layers=2,
+        use_fov_model=True,
+    )
+    return transformers.DepthProForDepthEstimation(config)
+
+
 def _glpn() -> nn.Module:
     config = transformers.GLPNConfig(
         hidden_sizes=[8, 8, 16, 16],
@@ -74,7 +100,15 @@ NETWORKS = {
         _zoedepth(),
         transformers.ZoeDepthImageProcessor(size={"height": 64, "width": 64}),
     ),
+    "depth_pro": lambda: (
+        _depth_pro(),
+        transformers.DepthProImageProcessor(size={"height": 64, "width": 64}),
+    ),
 }
+
+
+def _last_convolution(part: nn.Module) -> nn.Conv2d:
+    return [each for each in part.modules() if isinstance(each, nn.Conv2d)][-1]
 
 
 def save_network(name: str, folder: Path) -> Path:
@@ -85,9 +119,10 @@ def save_network(name: str, folder: Path) -> Path:
         for parameter in network.parameters():
             if parameter.ndim > 1:
                 nn.init.normal_(parameter, std=1.4 / math.sqrt(parameter[0].numel()))
-        if name in {"relative", "dpt"}:  # keeps the last ReLU open
-            last = [m for m in network.head.modules() if isinstance(m, nn.Conv2d)][-1]
-            nn.init.constant_(last.bias, 4.0)
+        if name in {"relative", "dpt", "depth_pro"}:  # keeps the last ReLU open
+            nn.init.constant_(_last_convolution(network.head).bias, 4.0)
+        if name == "depth_pro":  # a field of view of about 50 degrees
+            nn.init.constant_(_last_convolution(network.fov_model).bias, 50.0)
     network.save_pretrained(folder)
     processor.save_pretrained(folder)
     return folder
