@@ -1,6 +1,7 @@
 """Run folders and data sets small enough to report on in no time."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -42,17 +43,17 @@ def pictures(images=5, size=32):
     return Pictures(masks, classes=CLASSES)
 
 
-def config(losses="none", **deal):
-    return TrainConfig(
-        losses=losses, model=TINY, data=DataConfig(long_side=32), deal=DealConfig(**deal)
-    )
+def config(losses="none", method="cam", backbone=TINY.backbone, **deal):
+    model = replace(TINY, backbone=backbone)
+    data, deal = DataConfig(long_side=32), DealConfig(**deal)
+    return TrainConfig(method=method, losses=losses, model=model, data=data, deal=deal)
 
 
 def make_run(
-    path: Path, losses="none", *, evaluation=None, metrics=METRICS, weights=False, **deal
+    path: Path, losses="none", *, evaluation=None, metrics=METRICS, weights=False, **more
 ) -> Path:
     path.mkdir(parents=True)
-    write_config(path, config(losses, **deal), RunFacts(CLASSES, "data/table", "metric"))
+    write_config(path, config(losses, **more), RunFacts(CLASSES, "data/table", "metric"))
     if metrics:
         (path / "metrics.csv").write_text(metrics)
     if evaluation is not None:
@@ -94,7 +95,7 @@ def evaluation(miou, oracle=None, *, names=("background", *CLASSES), **more):
     }
 
 
-def real_evaluation() -> EvaluationResult:
+def real_evaluation(protocol="full") -> EvaluationResult:
     dataset = pictures()
     scored = []
     for index, mask in enumerate(dataset.masks):
@@ -102,4 +103,5 @@ def real_evaluation() -> EvaluationResult:
         winner[(mask == 0) | (mask == 255)] = 1
         score = torch.rand(mask.shape, generator=torch.Generator().manual_seed(index))
         scored.append(ScoredImage(dataset.names[index], winner, score))
-    return evaluate(scored, dataset, threshold=0.3, threshold_origin="default", split="val")
+    chosen = {"threshold": 0.3, "threshold_origin": "default", "protocol": protocol}
+    return evaluate(scored, dataset, split="val", **chosen)

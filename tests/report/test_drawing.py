@@ -42,11 +42,38 @@ def test_curves_come_with_the_run_that_logged_them(pair):
     assert shares.band == EDGE_SHARE
 
 
+def test_the_class_loss_is_the_sum_of_a_methods_class_terms_and_of_what_isl_takes_of_them(tmp_path):
+    metrics = "epoch,loss/class_coarse,loss/class_fine,loss/isl,isl/loss,loss/total\n0,1,2,4,20,7\n"
+    (run,) = read_runs([make_run(tmp_path / "a", "isl", metrics=metrics)])
+    charts = {chart.title: chart for chart in training_charts([run])}
+    assert charts["Class loss"].lines[0].points == ((0.0, 7.0),)
+    assert charts["Importance sampling"].lines[0].points == ((0.0, 20.0),)
+    assert "loss/isl" not in " ".join(charts)
+
+
+def test_every_term_of_a_method_has_a_chart_also_one_nobody_has_heard_of(tmp_path):
+    names = ("class_view1", "class_view2", "er", "ecr", "min_pool", "fsl", "deal", "odd", "total")
+    metrics = f"epoch,fsl/loss,{','.join(f'loss/{name}' for name in names)}\n0" + ",1" * 10 + "\n"
+    (run,) = read_runs([make_run(tmp_path / "a", "deal,fsl", method="seam", metrics=metrics)])
+    titles = [chart.title for chart in training_charts([run])]
+    for title in ("Equivariance", "Cross equivariance", "Min pooling", "Feature similarity", "odd"):
+        assert titles.count(title) == 1
+    assert titles.count("Class loss") == 1
+    assert not {"fsl", "deal"} & set(titles)
+
+
 def test_the_threshold_chart_is_in_per_cent_and_marks_fixed_and_oracle(pair):
     chart = threshold_chart(pair)
     assert chart.lines[0].points == ((0.0, 10.0), (0.5, 45.0))
     assert chart.marks == (Mark(0.4, 45.0, 1, False), Mark(0.2, 47.0, 1, True))
     assert threshold_chart(pair[:1]) is None
+    assert "below the curve" not in chart.note
+
+
+def test_the_threshold_chart_says_why_seams_diamond_is_not_on_its_curve(tmp_path):
+    judged = evaluation(0.45, 0.3, protocol={"protocol": "seam", "stopped_early": False})
+    chart = threshold_chart(read_runs([make_run(tmp_path / "a", evaluation=judged)]))
+    assert "below the curve" in chart.note
 
 
 def test_a_chart_has_twice_its_size_in_pixels_the_runs_colour_and_a_clear_ground():

@@ -171,6 +171,48 @@ def test_missing_columns_are_named_but_not_those_a_baseline_never_has(tmp_path):
     assert "deal/alignment" in notes[1]
 
 
+def test_the_columns_of_added_losses_are_missed_too(tmp_path):
+    metrics = "epoch,loss/total,loss/class_cam\n0,1,1\n"
+    (run,) = read_runs([make_run(tmp_path / "a", "isl,fsl", metrics=metrics)])
+    assert any("no column isl/loss, fsl/loss" in part for part in Reader.of(page([run])).text)
+
+
+def test_the_table_says_by_which_protocol_an_oracle_threshold_was_found(tmp_path):
+    found = {"full": None, "seam": False, "weaktr": True}
+    paths = [
+        make_run(
+            tmp_path / name,
+            evaluation=evaluation(0.4, 0.5, protocol={"protocol": name, "stopped_early": early}),
+        )
+        for name, early in found.items()
+    ]
+    text = [part.strip() for part in Reader.of(page(read_runs(paths))).text]
+    assert [part for part in text if part.startswith("0.20")] == [
+        "0.20",
+        "0.20 (seam)",
+        "0.20 (weaktr, stopped)",
+    ]
+    assert "In brackets: the protocol" in " ".join(text)
+    assert "In brackets" not in page(read_runs(paths[:1]))
+
+
+def test_how_sure_they_are_stands_under_several_comparisons_too(tmp_path):
+    paths = [
+        make_run(tmp_path / f"{method}{losses}", losses, method=method, evaluation=evaluation(0.4))
+        for method in ("cam", "seam")
+        for losses in ("none", "deal")
+    ]
+    assert "One run does not show" in page(read_runs(paths))
+
+
+def test_no_gain_is_shown_between_two_methods(tmp_path):
+    paths = [
+        make_run(tmp_path / "a", evaluation=evaluation(0.4)),
+        make_run(tmp_path / "b", "deal", method="seam", evaluation=evaluation(0.5)),
+    ]
+    assert "gain" not in [part.strip() for part in Reader.of(page(read_runs(paths))).text]
+
+
 def test_an_evaluation_of_a_subset_is_marked(tmp_path):
     judged = evaluation(0.4) | {"images_missing": 3}
     text = " ".join(Reader.of(page(read_runs([make_run(tmp_path / "a", evaluation=judged)]))).text)

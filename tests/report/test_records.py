@@ -4,17 +4,8 @@ import pytest
 from make_run import config, evaluation, make_run, real_evaluation
 
 from dealseg.errors import CheckpointError, ConfigError, DataError
-from dealseg.report.records import (
-    BASELINE,
-    CONTROL,
-    DEAL,
-    differing,
-    read_evaluation,
-    read_metrics,
-    read_runs,
-    role_of,
-    unique_labels,
-)
+from dealseg.report.naming import BASELINE, CONTROL, DEAL, role_of, roles_and_losses, unique_labels
+from dealseg.report.records import differing, read_evaluation, read_metrics, read_runs
 
 
 def test_a_run_is_told_by_the_loss_it_was_really_trained_with():
@@ -29,6 +20,33 @@ def test_runs_are_named_by_role_or_else_by_as_little_path_as_tells_them_apart(tm
     assert unique_labels([one, two], [BASELINE, DEAL]) == [BASELINE, DEAL]
     assert unique_labels([one, other], [DEAL, DEAL]) == ["x", "y"]
     assert unique_labels([one, two], [DEAL, DEAL]) == ["a/x", "b/x"]
+
+
+def test_names_say_the_method_and_the_other_losses_where_runs_differ_in_them():
+    def named(*configs):
+        return roles_and_losses([config(*each) for each in configs])
+
+    assert named(("none",), ("deal",)) == ["baseline", "DEAL"]
+    assert named(("isl,fsl",), ("deal,fsl,isl",)) == [
+        "baseline with isl, fsl",
+        "DEAL with isl, fsl",
+    ]
+    assert named(("none", "cam"), ("deal", "seam")) == ["cam baseline", "seam DEAL"]
+
+
+def test_an_evaluation_says_by_which_protocol_its_oracle_was_searched_for(tmp_path):
+    file = tmp_path / "evaluation.json"
+    for protocol in ("full", "seam", "weaktr"):
+        real_evaluation(protocol).write_result(file)
+        assert read_evaluation(file).protocol == protocol
+    before_protocols = evaluation(0.4, 0.5)
+    file.write_text(json.dumps(before_protocols))
+    assert read_evaluation(file).protocol == "full"
+    file.write_text(json.dumps(before_protocols | {"oracle": None}))
+    assert read_evaluation(file).protocol is None
+    file.write_text(json.dumps(before_protocols | {"protocol": 7}))
+    with pytest.raises(DataError, match=r"evaluation\.json"):
+        read_evaluation(file)
 
 
 def test_metrics_keep_empty_cells_out_and_count_those_that_are_no_numbers(tmp_path):

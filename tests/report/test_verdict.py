@@ -5,6 +5,7 @@ from dealseg.report.records import read_runs
 from dealseg.report.verdict import (
     MINUS,
     compare,
+    comparisons,
     meaning,
     oracle_sentence,
     signed,
@@ -16,10 +17,11 @@ from dealseg.report.verdict import (
 @pytest.fixture
 def runs(tmp_path):
     def read(*found):
-        """Make runs of (losses, evaluation or None)."""
+        """Make runs of (losses, evaluation or None), and what else their configuration says."""
         paths = [
-            make_run(tmp_path / f"run{place}", losses, evaluation=judged, metrics=None)
-            for place, (losses, judged) in enumerate(found)
+            make_run(tmp_path / f"run{place}", losses, evaluation=judged, metrics=None, **more)
+            for place, (losses, judged, *rest) in enumerate(found)
+            for more in (rest[0] if rest else {},)
         ]
         return read_runs(paths)
 
@@ -92,6 +94,69 @@ def test_figures_on_different_data_are_not_compared(runs, key):
     records = runs(("none", evaluation(0.4)), ("deal", other))
     assert compare(records) is None
     assert "cannot be compared" in verdict(records)
+
+
+@pytest.mark.parametrize(
+    ("losses", "more"),
+    [("deal", {"method": "seam"}), ("deal", {"backbone": "resnet18"}), ("deal,isl,fsl", {})],
+)
+def test_what_another_method_backbone_or_loss_gains_is_not_put_down_to_deal(runs, losses, more):
+    records = runs(("none", evaluation(0.4, 0.5)), (losses, evaluation(0.45, 0.5), more))
+    assert compare(records) is None
+    assert oracle_sentence(records) is None
+    assert "40.0" in verdict(records)
+    assert "45.0" in verdict(records)
+    assert "better" not in verdict(records)
+    assert "differ in more than DEAL" in verdict(records)
+
+
+def test_deal_on_top_of_other_losses_is_compared_with_those_losses_alone(runs):
+    records = runs(("isl,fsl", evaluation(0.4)), ("deal,isl,fsl", evaluation(0.45)))
+    assert verdict(records).endswith("baseline 40.0 → DEAL 45.0, +5.0 points, DEAL is better.")
+
+
+def test_each_method_is_compared_with_itself(runs):
+    seam = {"method": "seam"}
+    records = runs(
+        ("none", evaluation(0.30)),
+        ("deal", evaluation(0.33)),
+        ("none", evaluation(0.40), seam),
+        ("deal", evaluation(0.39), seam),
+    )
+    assert verdict(records) == (
+        "mIoU at the fixed threshold, baseline → DEAL: "
+        f"cam 30.0 → 33.0 (+3.0), seam 40.0 → 39.0 ({MINUS}1.0)."
+    )
+    assert compare(records) is None
+    assert len(comparisons(records)) == 2
+    assert spread_sentence(records).startswith("One run does not show")
+
+
+def test_a_single_comparison_among_several_methods_says_which(runs):
+    seam = {"method": "seam"}
+    judged = (
+        ("none", evaluation(0.3)),
+        ("deal", evaluation(0.33)),
+        ("none", evaluation(0.4), seam),
+    )
+    assert verdict(runs(*judged)).startswith("mIoU at the fixed threshold, cam: baseline 30.0")
+
+
+def test_oracle_figures_of_different_protocols_are_not_compared_but_fixed_ones_are(runs):
+    seam = evaluation(0.45, 0.5, protocol={"protocol": "seam", "stopped_early": False})
+    records = runs(("none", evaluation(0.4, 0.42)), ("deal", seam))
+    assert "+5.0 points" in verdict(records)
+    assert "42.0" not in oracle_sentence(records)
+    assert "different protocols (full, seam)" in oracle_sentence(records)
+
+
+def test_the_oracle_figures_of_one_other_protocol_say_which(runs):
+    searched = {"protocol": {"protocol": "weaktr", "stopped_early": True}}
+    records = runs(
+        ("none", evaluation(0.4, 0.42, **searched)), ("deal", evaluation(0.4, 0.5, **searched))
+    )
+    assert "baseline 42.0 → DEAL 50.0" in oracle_sentence(records)
+    assert "protocol weaktr" in oracle_sentence(records)
 
 
 def test_a_mean_that_is_missing_is_no_zero(runs):

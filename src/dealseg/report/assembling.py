@@ -12,7 +12,8 @@ from dealseg.labeling import LabelOptions, label_options, score_dataset
 from dealseg.losses import depth_edges, edge_activation, grid_size
 from dealseg.models.runs import load_run
 from dealseg.report.example import DepthView, Example, Prediction
-from dealseg.report.records import DEAL, RunRecord
+from dealseg.report.naming import DEAL
+from dealseg.report.records import RunRecord
 
 
 def assemble(

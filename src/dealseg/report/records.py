@@ -12,10 +12,7 @@ from dealseg.config import TrainConfig
 from dealseg.data.files import file_error, read_json, read_text
 from dealseg.errors import ConfigError
 from dealseg.models.runs import WEIGHTS_FILE, RunFacts, read_config
-
-BASELINE = "baseline"
-DEAL = "DEAL"
-CONTROL = "DEAL with shuffled depth"
+from dealseg.report.naming import Family, family_of, role_of, roles_and_losses, unique_labels
 
 Curve = tuple[tuple[float, float], ...]
 """Points (epoch, value)."""
@@ -44,6 +41,8 @@ class Evaluation:
     Attributes:
         class_names: by mask value.
         curve: mean IoU at each of `thresholds`; both empty for finished masks.
+        protocol: by which the ORACLE threshold was searched for; None without one.
+        stopped_early: whether that search ended before it had tried all of its thresholds.
     """
 
     dataset: str
@@ -56,6 +55,8 @@ class Evaluation:
     thresholds: tuple[float, ...]
     curve: tuple[float | None, ...]
     tag_map: float | None
+    protocol: str | None = None
+    stopped_early: bool = False
 
     @property
     def subject(self) -> tuple[object, ...]:
@@ -86,6 +87,11 @@ class RunRecord:
     notes: tuple[str, ...] = ()
 
     @property
+    def family(self) -> Family:
+        """Return what two runs must share for their difference to be DEAL's."""
+        return family_of(self.config)
+
+    @property
     def is_finished(self) -> bool:
         """Return whether the run has weights."""
         return (self.path / WEIGHTS_FILE).is_file()
@@ -110,28 +116,9 @@ def read_runs(paths: Sequence[Path]) -> list[RunRecord]:
         raise ConfigError(f"{twice[0]}: this run is given twice")
     configs = [read_config(path) for path in paths]
     roles = [role_of(config) for config, _ in configs]
-    labels = unique_labels(paths, roles)
+    labels = unique_labels(paths, roles_and_losses([config for config, _ in configs]))
     parts = zip(paths, labels, roles, configs, strict=True)
     return [_record(path, label, role, *config) for path, label, role, config in parts]
-
-
-def role_of(config: TrainConfig) -> str:
-    """Tell what a run stands for in a comparison."""
-    if "deal" not in config.loss_names or config.deal.weight == 0:
-        return BASELINE
-    return CONTROL if config.deal.shuffle else DEAL
-
-
-def unique_labels(paths: Sequence[Path], roles: Sequence[str]) -> list[str]:
-    """Name runs by their role if that tells them apart, else by as little path as does."""
-    if len(set(roles)) == len(roles):
-        return list(roles)
-    whole = [path.resolve().parts for path in paths]
-    for depth in range(1, max(map(len, whole)) + 1):
-        labels = ["/".join(parts[-depth:]) for parts in whole]
-        if len(set(labels)) == len(labels):
-            return labels
-    raise ConfigError("a run is given twice")
 
 
 def flat(content: Mapping[str, Any], before: str = "") -> dict[str, str]:
@@ -226,11 +213,20 @@ def read_evaluation(file: Path) -> Evaluation:
             thresholds=tuple(float(t) for t in data.get("thresholds") or ()),
             curve=tuple(_number(value) for value in data.get("curve") or ()),
             tag_map=_number(tags.get("mean_average_precision")),
+            **_search(data),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise file_error(
             file, f"is not an evaluation of this version ({error}); evaluate the run again"
         ) from error
+
+
+def _search(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how the ORACLE threshold was searched for; before it was recorded, always in full."""
+    if data.get("oracle") is None:
+        return {}
+    found = data.get("protocol") or {"protocol": "full"}
+    return {"protocol": str(found["protocol"]), "stopped_early": bool(found.get("stopped_early"))}
 
 
 def _level(data: Mapping[str, Any]) -> Level:

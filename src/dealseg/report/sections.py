@@ -38,7 +38,9 @@ def opening(runs: Sequence[RunRecord], title: str) -> list[Html]:
             _card(signed(found.gain), "points", kind),
         ]
         parts.append(element("div", *cards, class_="cards"))
-        parts.append(element("p", spread_sentence(runs) or "", class_="soft"))
+    spread = spread_sentence(runs)
+    if spread is not None:
+        parts.append(element("p", spread, class_="soft"))
     ceiling = oracle_sentence(runs)
     if ceiling is not None:
         parts.append(element("p", element("span", "ORACLE", class_="badge"), f" {ceiling}"))
@@ -77,11 +79,14 @@ def results(runs: Sequence[RunRecord]) -> list[Html]:
         "tag mAP",
     ]
     header += ["N", "split", "ORACLE mIoU", "ORACLE threshold"]
-    rows = [[*_run_cells(run, found), *_oracle_cells(found.oracle)] for run, found in judged]
-    return [
-        table(header, rows, class_="results"),
-        element("p", "Figures in per cent; N is the number of images judged.", class_="soft"),
-    ]
+    rows = [[*_run_cells(run, found), *_oracle_cells(found)] for run, found in judged]
+    caption = "Figures in per cent; N is the number of images judged."
+    if {found.protocol for _, found in judged} - {None, "full"}:
+        caption += (
+            " In brackets: the protocol by which the ORACLE threshold was searched for, and "
+            "whether it stopped before it had tried all of its thresholds."
+        )
+    return [table(header, rows, class_="results"), element("p", caption, class_="soft")]
 
 
 def per_class(runs: Sequence[RunRecord]) -> list[Html]:
@@ -90,7 +95,7 @@ def per_class(runs: Sequence[RunRecord]) -> list[Html]:
     names = list(dict.fromkeys(n for _, run in judged for n in _by_class(run.evaluation)))
     if not names:
         return []
-    pair = len(judged) == 2 and judged[0][1].role != judged[1][1].role
+    pair = len(judged) == 2 and _differ_in_role_only(judged[0][1], judged[1][1])
     rows = []
     for name in names:
         shares = [_by_class(run.evaluation).get(name) for _, run in judged]
@@ -195,12 +200,22 @@ def _run_cells(run: RunRecord, found: Evaluation) -> list[str]:
     ]
 
 
-def _oracle_cells(level: Level | None) -> list[str]:
-    return [DASH, DASH] if level is None else [percent(level.mean_iou), _threshold(level)]
+def _oracle_cells(found: Evaluation) -> list[str]:
+    """Return ORACLE figure and threshold, and by which protocol if not by our own."""
+    level = found.oracle
+    if level is None:
+        return [DASH, DASH]
+    early = ", stopped" if found.stopped_early else ""
+    by = "" if found.protocol == "full" else f" ({found.protocol}{early})"
+    return [percent(level.mean_iou), _threshold(level) + by]
 
 
 def _threshold(level: Level) -> str:
     return DASH if level.threshold is None else f"{level.threshold:.2f}"
+
+
+def _differ_in_role_only(one: RunRecord, other: RunRecord) -> bool:
+    return one.role != other.role and one.family == other.family
 
 
 def _by_class(evaluation: Evaluation | None) -> dict[str, float | None]:

@@ -1,10 +1,11 @@
 """What the figures say, in sentences: pure functions of the runs' records."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
-from dealseg.report.records import BASELINE, DEAL, Evaluation, Level, RunRecord
+from dealseg.report.naming import BASELINE, DEAL, Family, with_losses
+from dealseg.report.records import Evaluation, Level, RunRecord
 
 MINUS = "\N{MINUS SIGN}"
 
@@ -59,9 +60,42 @@ def comparable(runs: Sequence[RunRecord]) -> bool:
 def compare(
     runs: Sequence[RunRecord], level: Callable[[Evaluation], Level | None] = fixed
 ) -> Comparison | None:
-    """Compare DEAL with the baseline, or return None where one is missing or not comparable."""
+    """Return the one comparison that the runs allow, or None if there is none or several."""
+    found = list(comparisons(runs, level).values())
+    return found[0] if len(found) == 1 else None
+
+
+def comparisons(
+    runs: Sequence[RunRecord], level: Callable[[Evaluation], Level | None] = fixed
+) -> dict[str, Comparison]:
+    """Compare DEAL with the baseline in each family that has both and is comparable, by its name.
+
+    Methods, backbones and other losses make a difference of their own, which is not DEAL's.
+    """
+    if not comparable(runs):
+        return {}
+    families = dict.fromkeys(run.family for run in runs)
+    found = {
+        _family_name(family, list(families)): _compare(
+            [r for r in runs if r.family == family], level
+        )
+        for family in families
+    }
+    return {name: comparison for name, comparison in found.items() if comparison is not None}
+
+
+def _family_name(family: Family, among: Sequence[Family]) -> str:
+    """Name a family by its method, and by its backbone where the method alone does not tell."""
+    several = len({other.backbone for other in among if other.method == family.method}) > 1
+    backbone = f" on {family.backbone}" if several else ""
+    return with_losses(f"{family.method}{backbone}", family.losses)
+
+
+def _compare(
+    runs: Sequence[RunRecord], level: Callable[[Evaluation], Level | None]
+) -> Comparison | None:
     before, after = _figures(runs, BASELINE, level), _figures(runs, DEAL, level)
-    if not before or not after or not comparable(runs):
+    if not before or not after:
         return None
     spread = None if min(len(before), len(after)) < 2 else (stdev(before), stdev(after))
     return Comparison(
@@ -77,21 +111,42 @@ def _figures(
 
 
 def verdict(runs: Sequence[RunRecord]) -> str:
-    """Return the one sentence at the top of the page."""
-    found = compare(runs)
-    if found is not None:
-        return f"mIoU at the fixed threshold: {_arrow(found)}, {_judgement(found)}."
+    """Return the sentence at the top of the page."""
     judged = [run for run in runs if run.evaluation is not None]
     if not judged:
         return "Not evaluated yet: run “dealseg evaluate RUN DATA” for each run, then report again."
     if not comparable(runs):
         return "The runs were evaluated on different data, so their figures cannot be compared."
-    shown = ", ".join(
-        f"{run.label} {percent(run.evaluation.fixed.mean_iou)}"
-        for run in judged
-        if run.evaluation is not None
+    found, what = comparisons(runs), "mIoU at the fixed threshold"
+    if len(found) > 1:
+        return f"{what}, baseline → DEAL: {_by_family(found)}."
+    if not found:
+        return f"{what}: {_each(judged)}.{_why_no_gain(judged)}"
+    ((name, comparison),) = found.items()
+    where = f", {name}" if len({run.family for run in judged}) > 1 else ""
+    return f"{what}{where}: {_arrow(comparison)}, {_judgement(comparison)}."
+
+
+def _each(judged: Sequence[RunRecord]) -> str:
+    figures = [(run.label, run.evaluation.fixed.mean_iou) for run in judged if run.evaluation]
+    return ", ".join(f"{label} {percent(figure)}" for label, figure in figures)
+
+
+def _why_no_gain(judged: Sequence[RunRecord]) -> str:
+    """Say why a baseline and a DEAL run side by side are not compared."""
+    if {BASELINE, DEAL} <= {run.role for run in judged} and len({r.family for r in judged}) > 1:
+        return (
+            " The runs differ in more than DEAL (method, backbone or other losses), so that no "
+            "gain can be put down to it."
+        )
+    return ""
+
+
+def _by_family(found: Mapping[str, Comparison]) -> str:
+    return ", ".join(
+        f"{name} {each.baseline:.1f} → {each.deal:.1f} ({signed(each.gain)})"
+        for name, each in found.items()
     )
-    return f"mIoU at the fixed threshold: {shown}."
 
 
 def _arrow(found: Comparison) -> str:
@@ -107,29 +162,38 @@ def _judgement(found: Comparison) -> str:
 
 def oracle_sentence(runs: Sequence[RunRecord]) -> str | None:
     """Return the same for the thresholds that saw the ground truth, marked as such."""
-    found = compare(runs, oracle)
-    if found is None:
+    found = comparisons(runs, oracle)
+    if not found:
         return None
+    protocols = sorted({r.evaluation.protocol for r in runs if r.evaluation} - {None}, key=str)
+    if len(protocols) > 1:
+        return (
+            f"figures of different protocols ({', '.join(map(str, protocols))}) are not compared."
+        )
+    one = next(iter(found.values()))
+    told = _by_family(found) if len(found) > 1 else f"{_arrow(one)} ({signed(one.gain)})"
+    by = "" if protocols == ["full"] else f" by protocol {protocols[0]}"
     return (
-        f"{_arrow(found)} ({signed(found.gain)}) with the best threshold for this ground truth: "
-        "an upper bound, not a result."
+        f"{told} with the best threshold for this ground truth{by}: an upper bound, not a result."
     )
 
 
 def spread_sentence(runs: Sequence[RunRecord]) -> str | None:
     """Say how sure the comparison is: by its number of runs and their spread."""
-    found = compare(runs)
-    if found is None:
+    found = comparisons(runs)
+    if not found:
         return None
-    if found.spread is None:
+    if any(each.spread is None for each in found.values()):
         return (
             "One run does not show how much figures move with the seed: train with more seeds "
             "before you trust a small difference."
         )
-    before, after = found.spread
-    return (
-        f"Means of {found.runs[0]} baseline and {found.runs[1]} DEAL runs; standard deviations "
-        f"{before:.1f} and {after:.1f} points."
+    return " ".join(
+        (f"{name}: means" if len(found) > 1 else "Means")
+        + f" of {each.runs[0]} baseline and {each.runs[1]} DEAL runs; standard deviations "
+        f"{each.spread[0]:.1f} and {each.spread[1]:.1f} points."
+        for name, each in found.items()
+        if each.spread is not None
     )
 
 
