@@ -62,7 +62,8 @@ class Estimator:
         with torch.autocast(device.type, self.half, enabled=self.half is not None):
             output = self.network(pixel_values=images.to(device))
         output.predicted_depth = raw = output.predicted_depth.float()
-        kind = self.network.config.model_type
+        config: Any = self.network.config
+        kind = config.model_type
         finish = self.processor.post_process_depth_estimation
         if kind == "zoedepth":
             found = finish(output, source_sizes=sources, target_sizes=targets)
