@@ -71,7 +71,7 @@ def test_weights_inspect_knows_a_run_by_its_folder_or_its_file(capsys, trained, 
     assert facts["kind"] == "run of dealseg, method cam"
     assert facts["backbone"] == config.model.backbone
     assert facts["classes"] == len(found.classes)
-    assert set(facts["fits"]) == {"cam"}
+    assert set(facts["fits"]) == {"cam", "seam"}
     text = ok(capsys, "weights", "inspect", path)
     assert text.startswith(f"{path}\n  what      run of dealseg")
     assert "weaktr    cannot load it" in text

@@ -152,6 +152,8 @@ def test_a_checkpoint_of_another_network_is_refused_and_nothing_is_changed(tmp_p
         initialise(model, other)
     said = str(caught.value)
     assert said.startswith(f"{other} (WeakTr checkpoint, current code (V3)): only 0% of")
+    assert "method cam" in said
+    assert "TimmCam" not in said
     assert "weights inspect" in said
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 

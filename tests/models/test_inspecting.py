@@ -9,9 +9,10 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from dealseg.errors import CheckpointError
+from dealseg.errors import CheckpointError, ConfigError
 from dealseg.models import METHODS, create
 from dealseg.models.guessing import guess_backbone
+from dealseg.models.initialising import initialise
 from dealseg.models.inspecting import inspect, recognise
 from dealseg.models.weights import embedded_state, read_state
 from fake_networks import write_run
@@ -64,7 +65,7 @@ def test_a_weaktr_checkpoint_is_known_with_version_size_and_classes(weaktr):
     assert found.kind == "WeakTr checkpoint, current code (V3)"
     assert (found.backbone, found.classes) == ("deit_tiny_patch16_224", 5)
     how = dict(found.fits)
-    assert set(how) == {"weaktr"}
+    assert set(how) == {"cam", "weaktr"}
     assert "--model.backbone deit_tiny_patch16_224 --init FILE" in how["weaktr"]
 
 
@@ -116,7 +117,39 @@ def test_our_own_weights_say_method_backbone_and_classes(method):
     found = recognise(network(method, classes=6, backbone="resnet18"))
     assert found.kind == f"weights of dealseg, method {method}"
     assert (found.backbone, found.classes) == ("resnet18", 6)
-    assert set(dict(found.fits)) == {method}
+    assert set(dict(found.fits)) == {"cam", "seam"}
+    assert dict(found.fits)[method].startswith("whole network")
+
+
+@pytest.mark.parametrize("backbone", ["test_resnet", "test_vit"])
+def test_what_is_said_to_load_loads_and_nothing_else_does(tmp_path, backbone):
+    """Every method's weights, and a bare backbone's, as --init of every method."""
+    methods = ("cam", "weaktr") if backbone == "test_vit" else ("cam", "seam")
+    states = [network(method, classes=3, backbone=backbone) for method in methods]
+    states.append(timm.create_model(backbone).state_dict())
+    path = tmp_path / "a.pth"
+    for state in states:
+        torch.save(state, path)
+        said = dict(inspect(path).fits)
+        assert set(said) == {method for method in METHODS if loads(method, path)}
+        assert all(f"--method {m} --model.backbone {backbone} " in said[m] for m in said)
+
+
+def loads(method, path):
+    """Try the method on either backbone; it may refuse the backbone or the file."""
+    for backbone in ("test_resnet", "test_vit"):
+        try:
+            initialise(create(method, classes=2, backbone=backbone, pretrained=False), path)
+        except (ConfigError, CheckpointError):
+            continue
+        return True
+    return False
+
+
+def test_what_of_another_method_s_network_is_left_out_is_said(weaktr):
+    fits = dict(recognise(weaktr).fits)
+    assert fits["cam"].startswith("backbone without class tokens and positions: --method cam")
+    assert fits["cam"].endswith("--init FILE")
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from dealseg.errors import CheckpointError
 from dealseg.models.base import CamModel
 from dealseg.models.inspecting import read_network, recognise
 from dealseg.models.plain_vit import as_map
+from dealseg.models.registry import METHODS
 from dealseg.models.weaktr import WeakTr
 
 LEAST_SHARE = 0.5
@@ -151,9 +152,15 @@ def _require_enough(model: CamModel, fitting: Mapping[str, Tensor], source: str)
     if share < LEAST_SHARE:
         raise CheckpointError(
             f"{source}: only {share:.0%} of the backbone's parameters fit this network "
-            f"({type(model).__name__}); `dealseg weights inspect` says what fits it, perhaps "
+            f"({_method_name(model)}); `dealseg weights inspect` says what fits it, perhaps "
             "another --method or --model.backbone"
         )
+
+
+def _method_name(model: CamModel) -> str:
+    """Return what users call a network; of one that is not registered, its class."""
+    kind = type(model)
+    return next((f"method {name}" for name, k in METHODS.items() if k is kind), kind.__name__)
 
 
 def _skipped(

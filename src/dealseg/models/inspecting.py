@@ -92,7 +92,7 @@ def inspect(path: Path) -> CheckpointFacts:
         CheckpointError: if it cannot be read, or holds objects that only running code could make.
     """
     state = read_network(path)
-    found = _of_run(path) or recognise(state)
+    found = _of_run(path, state) or recognise(state)
     return CheckpointFacts(
         path=str(path),
         kind=found.kind,
@@ -140,7 +140,7 @@ def _is_statistic(name: str) -> bool:
     return name.rpartition(".")[2] in ("running_mean", "running_var", "num_batches_tracked")
 
 
-def _of_run(path: Path) -> Found | None:
+def _of_run(path: Path, state: State) -> Found | None:
     """Recognise a run folder, or the weights in it."""
     folder = path if path.is_dir() else path.parent
     if path not in (folder, folder / WEIGHTS_FILE) or not (folder / CONFIG_FILE).is_file():
@@ -152,14 +152,30 @@ def _of_run(path: Path) -> Found | None:
         f"run of dealseg, method {config.method}{finished}",
         name,
         len(facts.classes),
-        ((config.method, _init(config.method, name)),),
+        _fits(config.method, name, state),
         (f"classes: {', '.join(facts.classes)}",),
     )
 
 
-def _init(method: str, backbone: str | None) -> str:
+def _fits(method: str, backbone: str | None, state: State) -> tuple[tuple[str, str], ...]:
+    """Say how a method's own weights are loaded, by it and by others with the same backbone."""
+    whole = (method, _init(method, backbone))
+    bare = {name.removeprefix("backbone."): value for name, value in state.items()}
+    if backbone is None or guess_backbone(bare) is None:
+        return (whole,)
+    part = "backbone without class tokens and positions" if method == "weaktr" else "backbone"
+    others = [name for name in _takers(bare) if name != method]
+    return (whole, *((name, _init(name, backbone, part)) for name in others))
+
+
+def _takers(backbone: State) -> tuple[str, ...]:
+    """Return the methods that work on a backbone of timm whose name is known."""
+    return ("cam", "weaktr") if "blocks.0.attn.qkv.weight" in backbone else ("cam", "seam")
+
+
+def _init(method: str, backbone: str | None, part: str = "whole network") -> str:
     given = f" --model.backbone {backbone}" if backbone else ""
-    return f"whole network: --method {method}{given} --init FILE"
+    return f"{part}: --method {method}{given} --init FILE"
 
 
 def _weights(method: str, backbone: str) -> str:
@@ -178,7 +194,7 @@ def _weaktr(state: State) -> Found | None:
         kind, note = f"{kind}, current code (V3)", SAME_NAMES
     else:
         kind, note = f"{kind} without a known attention fusion", OLD_FUSION
-    return Found(kind, backbone, token.shape[1], (("weaktr", _init("weaktr", backbone)),), (note,))
+    return Found(kind, backbone, token.shape[1], _fits("weaktr", backbone, state), (note,))
 
 
 def _resnet38d(state: State) -> Found | None:
@@ -213,8 +229,7 @@ def _own_network(state: State) -> Found | None:
         method, classes = "seam", len(state["fc8.weight"]) - 1
     else:
         return None
-    fits = ((method, _init(method, name)),)
-    return Found(f"weights of dealseg, method {method}", name, classes, fits)
+    return Found(f"weights of dealseg, method {method}", name, classes, _fits(method, name, state))
 
 
 def _embedded(state: State) -> Found | None:
@@ -237,8 +252,7 @@ def _timm(state: State) -> Found | None:
             return None
         width = state["patch_embed.proj.weight"].shape
         return Found(f"ViT of width {width[0]} with patches of {width[-1]} pixels, no name known")
-    methods = ("cam", "weaktr") if vit else ("cam", "seam")
-    fits = tuple((method, _weights(method, name)) for method in methods)
+    fits = tuple((method, _weights(method, name)) for method in _takers(state))
     note = "other networks of timm may have the same names and shapes"
     kind = "ViT (DeiT, timm)" if vit else "CNN of timm or torchvision"
     return Found(f"backbone: {kind}", name, None, fits, (note,))
