@@ -41,7 +41,7 @@ class MemoryDataset:
             return None
         return torch.tensor([float((mask == k + 1).any()) for k in range(len(self.classes))])
 
-    def depth(self, index):  # noqa: ARG002 -- the protocol's signature
+    def depth(self, index):
         return None
 
     def mask(self, index):
