@@ -35,7 +35,7 @@ def pixels_of(png):
 def test_a_curve_is_the_mean_over_seeds_at_each_threshold_with_its_deviation():
     found = found_in(expand(GRID))
     variant = Variant("cam", "deal", "sensor")
-    course = _curve(variant, "deal", found)
+    course = _curve(variant, [variant], "deal", found)
     one, two = (found[variant][seed].curve for seed in (0, 1))
     for (_, mean, deviation), a, b in zip(course.points, one, two, strict=True):
         assert mean == pytest.approx(50 * (a + b))
@@ -50,9 +50,24 @@ def test_lines_with_and_without_deal_share_a_colour_and_differ_in_dashes():
         Variant("cam", "deal", "sensor"),
         Variant("cam", "isl+deal", "sensor"),
     ]
-    own, deal, isl = (_curve(v, "", found) for v in variants)
+    own, deal, isl = (_curve(v, variants, "", found) for v in variants)
     assert own.place == deal.place != isl.place
     assert [own.dashed, deal.dashed, isl.dashed] == [True, False, False]
+
+
+def test_sources_of_depth_have_colours_of_their_own():
+    plan = expand(GRID)
+    variants = plan.tables[1].variants
+    places = [_curve(v, variants, "", found_in(plan)).place for v in variants]
+    assert places == [0, 0, 1]
+
+
+def test_without_deal_other_losses_have_colours_too():
+    plan = expand(with_table(LOSSES, methods=("cam",), losses=("none", "isl", "fsl")))
+    variants = plan.tables[0].variants
+    courses = [_curve(v, variants, "", found_in(plan)) for v in variants]
+    assert [course.place for course in courses] == [0, 1, 2]
+    assert all(course.dashed for course in courses)
 
 
 def test_labels_say_what_differs_and_no_more():

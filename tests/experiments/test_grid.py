@@ -90,7 +90,7 @@ def test_a_miniature_has_the_tables_of_its_grid_and_starts_from_nothing(name):
     assert [table.name for table in small.tables] == [table.name for table in whole.tables]
     assert small.title.startswith("MINIATURE")
     for job in expand(small).jobs:
-        assert job.config.optim.epochs == 1
+        assert job.config.optim.epochs <= 3
         assert job.config.model.backbone.startswith("test_")
         assert not job.config.model.pretrained
         assert job.config.device == "cpu"

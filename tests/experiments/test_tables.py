@@ -106,7 +106,9 @@ def test_a_gain_without_its_baseline_is_missing():
 
 def test_axes_that_vary_are_columns_and_others_are_notes(table):
     assert list(table.axes) == ["method", "losses"]
-    assert any("depth: sensor, depth noise: none" in note for note in table.notes)
+    assert any(
+        "source of the depth: sensor; noise of the depth: none" in note for note in table.notes
+    )
     depth = table_of(with_table(DEPTH), FIGURES)
     assert list(depth.axes) == ["method", "losses", "depth"]
     assert [row.axes["depth"] for row in depth.rows] == ["none", "sensor", "other"]

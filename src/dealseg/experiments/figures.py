@@ -25,6 +25,10 @@ POINTS = "mIoU, %"
 
 log = logging.getLogger("dealseg")
 
+Point = tuple[float, float, float]
+"""Place, mean and standard deviation."""
+Kind = tuple[tuple[str, ...], str, str]
+"""Losses beside DEAL, depth source and noise."""
 RunOf = Callable[[Result], Path]
 """Where the run folder of a result is."""
 
@@ -33,14 +37,17 @@ def threshold_figure(table: PlannedTable, found: Found) -> bytes | None:
     """Draw mIoU against the threshold, a panel for each method; None without results."""
     panels, names = [], labels(table.variants)
     for method in table.spec.methods:
-        courses = (_curve(v, names[v], found) for v in table.variants if v.method == method)
+        mine = [v for v in table.variants if v.method == method]
+        courses = (_curve(v, mine, names[v], found) for v in mine)
         drawn = tuple(each for each in courses if each is not None)
         if drawn:
             panels.append(Panel(method, "threshold", drawn))
     return course_figure(panels, POINTS) if panels else None
 
 
-def _curve(variant: Variant, label: str, found: Found) -> Course | None:
+def _curve(
+    variant: Variant, variants: Sequence[Variant], label: str, found: Found
+) -> Course | None:
     results = [result for result in found.get(variant, {}).values() if result.curve]
     if not results:
         return None
@@ -50,7 +57,7 @@ def _curve(variant: Variant, label: str, found: Found) -> Course | None:
         for threshold, column in zip(results[0].thresholds, columns, strict=True)
         if any(value is not None for value in column)
     )
-    return _course(variant, label, tuple(points))
+    return _course(variant, variants, label, points)
 
 
 def labels(variants: Sequence[Variant]) -> dict[Variant, str]:
@@ -68,11 +75,32 @@ def labels(variants: Sequence[Variant]) -> dict[Variant, str]:
     return found
 
 
-def _course(variant: Variant, label: str, points: tuple[tuple[float, float, float], ...]) -> Course:
-    """Return a line: one colour for the losses beside DEAL, dashed without it."""
+def _course(
+    variant: Variant, variants: Sequence[Variant], label: str, points: Iterable[Point]
+) -> Course:
+    """Return a line: dashed without DEAL, in the colour of the first with DEAL that differs by it.
+
+    Args:
+        variant: what the line is of.
+        variants: all of the panel.
+        label: for the legend.
+        points: of the line.
+    """
+    kinds = list(dict.fromkeys(map(_kind, sorted(variants, key=lambda v: v.depth == NONE))))
+    mine = _kind(variant)
+    place = next(place for place, kind in enumerate(kinds) if kind == mine or _alike(kind, mine))
+    return Course(label, tuple(points), place, dashed=variant.depth == NONE)
+
+
+def _kind(variant: Variant) -> Kind:
+    """Return what a variant is beside DEAL: its other losses, and the depth that it reads."""
     others = tuple(name for name in loss_names(variant.losses) if name not in READ_DEPTH)
-    place = [(), ("isl",), ("fsl",), ("isl", "fsl")].index(others)
-    return Course(label, points, place, dashed=len(others) == len(loss_names(variant.losses)))
+    return others, variant.depth, variant.noise
+
+
+def _alike(kind: Kind, other: Kind) -> bool:
+    """Return whether the second is the first without DEAL."""
+    return other[1] == NONE and kind[0] == other[0]
 
 
 def _mean_and_deviation(values: Iterable[float]) -> tuple[float, float]:
@@ -98,8 +126,8 @@ def noise_figure(table: PlannedTable, found: Found) -> bytes | None:
 
 def _noise_courses(table: PlannedTable, found: Found, method: str, figure: str) -> Iterable[Course]:
     variants = [v for v in table.variants if v.method == method]
-    lines = dict.fromkeys(replace(v, noise=NONE) for v in variants)
-    for line, label in labels(list(lines)).items():
+    lines = list(dict.fromkeys(replace(v, noise=NONE) for v in variants))
+    for line, label in labels(lines).items():
         points = []
         for place, noise in enumerate(table.spec.noise):
             variant = replace(line, noise=noise if line.depth != NONE else NONE)
@@ -108,7 +136,7 @@ def _noise_courses(table: PlannedTable, found: Found, method: str, figure: str) 
             if known:
                 points.append((float(place), *_mean_and_deviation(known)))
         if points:
-            yield _course(line, label, tuple(points))
+            yield _course(line, lines, label, points)
 
 
 def cam_figure(

@@ -14,9 +14,14 @@ def _synthetic(out: Path) -> None:
     write_synthetic(out, images=10, val_images=5, size=64, progress=False)
 
 
+def _hope(out: Path) -> None:
+    """Write sequences so long that three consecutive frames of each are held out."""
+    write_hope_miniature(out, frames=15)
+
+
 WRITERS: dict[str, Callable[[Path], None]] = {
     "coco": write_coco_miniature,
-    "hope": write_hope_miniature,
+    "hope": _hope,
     "synthetic": _synthetic,
     "voc": write_voc_miniature,
 }

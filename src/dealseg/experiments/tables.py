@@ -180,10 +180,10 @@ def _notes(
         "The fixed threshold saw no ground truth of the judged images; boundary IoU and contour F "
         "are at it. ORACLE: the best of 101 thresholds for that very ground truth, an upper bound.",
     ]
-    fixed = {axis: getattr(spec, s) for axis, s in (("depth", "depths"), ("depth noise", "noise"))}
+    fixed = {"source of the depth": spec.depths, "noise of the depth": spec.noise}
     told = [f"{axis}: {values[0]}" for axis, values in fixed.items() if len(set(values)) == 1]
     if told:
-        notes.append(f"Where a loss reads depth, {', '.join(told)}.")
+        notes.append(f"Where a loss reads depth: {'; '.join(told)}.")
     if published:
         notes.append(
             "The rows “published” are the paper's own statement of its best gain in max mIoU, not "

@@ -15,6 +15,8 @@ from dealseg.report.pictures import Pixels
 _DPI = 150
 _PICTURE = 1.6  # inches across
 _BAND = 0.15  # opacity of a standard deviation
+_ASIDE = 0.06  # between bars at the same x
+_LETTERS = 14  # to the inch
 
 
 @dataclass(frozen=True)
@@ -65,20 +67,22 @@ def course_figure(panels: Sequence[Panel], up: str, columns: int = 2) -> bytes:
     for place, panel in enumerate(panels):
         axes = figure.add_subplot(rows, columns, place + 1)
         style_axes(axes, panel.across, LIGHT)
-        for course in panel.courses:
-            _draw(axes, course, with_bars=bool(panel.ticks))
+        for number, course in enumerate(panel.courses):
+            aside = _ASIDE * (number - (len(panel.courses) - 1) / 2) if panel.ticks else None
+            _draw(axes, course, aside)
         if panel.ticks:
             names = [drawable(name) for name in panel.ticks]
             axes.set_xticks(range(len(names)), names, parse_math=False)
             axes.set_xlim(-0.4, len(names) - 0.6)
         axes.set_ylabel(up, color=LIGHT.ink)
         axes.set_title(drawable(panel.title), fontsize=11, color=LIGHT.ink, parse_math=False)
-        for text in axes.legend(frameon=False, fontsize=9).get_texts():
+        for text in axes.legend(frameon=False, fontsize=9, handlelength=4).get_texts():
             text.set_parse_math(False)
     return png(figure, _DPI, "white")
 
 
-def _draw(axes: Axes, course: Course, *, with_bars: bool) -> None:
+def _draw(axes: Axes, course: Course, aside: float | None) -> None:
+    """Draw a line with a band, or, so that they can be told apart, with bars that lie aside."""
     x, mean, deviation = (list(column) for column in zip(*course.points, strict=True))
     colour = LIGHT.line(course.place)
     look: dict[str, Any] = {
@@ -87,8 +91,9 @@ def _draw(axes: Axes, course: Course, *, with_bars: bool) -> None:
         "linewidth": 2,
         "label": drawable(course.label),
     }
-    if with_bars:
-        axes.errorbar(x, mean, yerr=deviation, marker="o", capsize=3, **look)
+    if aside is not None:
+        places = [place + aside for place in x]
+        axes.errorbar(places, mean, yerr=deviation, marker="o", capsize=3, elinewidth=1, **look)
         return
     axes.plot(x, mean, **look)
     low = [m - d for m, d in zip(mean, deviation, strict=True)]
@@ -113,17 +118,23 @@ def picture_sheet(
     grid = figure.subplots(
         len(rows), len(columns), squeeze=False, gridspec_kw={"height_ratios": heights}
     )
-    for line, row, name in zip(grid, pictures, rows, strict=True):
+    for line, row, name, height in zip(grid, pictures, rows, heights, strict=True):
         for axes, pixels in zip(line, row, strict=True):
-            axes.set(xticks=[], yticks=[], frame_on=False)
+            axes.set(xticks=[], yticks=[], frame_on=False, anchor="N")
             if pixels is not None:
                 axes.imshow(pixels, interpolation="nearest")
-        line[0].set_ylabel(drawable(name), fontsize=8, parse_math=False)
+        line[0].set_ylabel(_fitted(name, height), fontsize=8, parse_math=False)
     for axes, name in zip(grid[0], columns, strict=True):
-        axes.set_title(drawable(name), fontsize=8, parse_math=False)
+        axes.set_title(_fitted(name, _PICTURE), fontsize=8, parse_math=False)
     return png(figure, _DPI, "white")
 
 
 def _height(picture: Pixels) -> float:
     height, width = picture.shape[:2]
     return _PICTURE * int(height) / int(width)
+
+
+def _fitted(name: str, inches: float) -> str:
+    """Return the end of a name, which tells more than its beginning, as far as there is room."""
+    room = max(4, int(_LETTERS * inches))
+    return drawable(name if len(name) <= room else f"…{name[1 - room :]}")
