@@ -221,6 +221,32 @@ def test_options_come_from_a_file_and_the_command_line_overrides_it(tmp_path):
     assert cooked("--group", str(tmp_path / "g.yaml"))["group"] == Group(rate=4.0)
 
 
+def configured(word):
+    """Return the method of a training with this word as --config."""
+    return parse(cli.COMMANDS, ["train", "d", "--out", "r", "--config", word])[1]["method"]
+
+
+def test_a_recipe_is_found_also_where_a_folder_has_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "seam").mkdir()  # such as a run, or the authors' repository
+    assert configured("seam") == "seam"
+    (tmp_path / "weaktr").write_text("method: cam\n")
+    assert configured("weaktr") == "cam"
+
+
+def test_a_folder_as_config_is_refused_with_the_file_in_it_if_it_is_a_run(tmp_path):
+    with pytest.raises(ConfigError, match="is a folder; give a YAML file or a recipe: "):
+        configured(str(tmp_path))
+    (tmp_path / "config.yaml").write_text("method: seam\n")
+    with pytest.raises(ConfigError, match=rf"give {tmp_path}/config\.yaml"):
+        configured(str(tmp_path))
+
+
+def test_a_misspelt_recipe_is_answered_with_the_nearest():
+    with pytest.raises(ConfigError, match=r"orginal: .*; did you mean seam-original\?"):
+        configured("seam-orginal")
+
+
 def test_what_a_run_records_of_its_data_is_what_config_passes_over():
     assert tuple(f.name for f in fields(RunFacts)) == RECORDED
 

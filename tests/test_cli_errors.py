@@ -2,6 +2,9 @@
 
 import errno
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -175,3 +178,21 @@ def test_tracebacks_are_there_for_those_who_ask(tmp_path, monkeypatch):
     monkeypatch.setenv("DEALSEG_DEBUG", "1")
     with pytest.raises(Exception, match="expected the folder of a data set"):
         main(["check", str(tmp_path / "nowhere")])
+
+
+def test_a_reader_that_has_read_enough_is_no_error():
+    """As in `dealseg methods | head -1`."""
+    program = (
+        "import sys, dealseg.cli as c\n"
+        "def talk() -> int:\n"
+        "    'Talk.'\n"
+        "    print('x\\n' * 100_000)\n"
+        "    return 0\n"
+        "c.COMMANDS['talk'] = talk\n"
+        "sys.exit(c.main(['talk']))"
+    )
+    words = [sys.executable, "-c", program]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 128 + signal.SIGPIPE

@@ -73,12 +73,20 @@ def _with_recipes(words: list[str]) -> list[str]:
 
 
 def _recipe(word: str) -> str:
-    if Path(word).exists():
-        return word
-    if word not in recipes():
-        known = ", ".join(recipes()) or "none"
-        raise ConfigError(f"--config {word}: neither a file nor a recipe; recipes: {known}")
-    return str(recipe_path(word))
+    """Return a file as it is, and the file of a recipe; folders may have a recipe's name."""
+    path, known = Path(word), recipes()
+    if word in known and not path.is_file():
+        return str(recipe_path(word))
+    if (path / "config.yaml").is_file():
+        raise ConfigError(f"--config {word}: is a folder; give {path / 'config.yaml'}")
+    if path.is_dir():
+        listed = ", ".join(known)
+        raise ConfigError(f"--config {word}: is a folder; give a YAML file or a recipe: {listed}")
+    if not path.exists():
+        near = get_close_matches(word, known, 1)
+        hint = f"did you mean {near[0]}?" if near else f"recipes: {', '.join(known)}"
+        raise ConfigError(f"--config {word}: neither a file nor a recipe; {hint}")
+    return word
 
 
 def _parser(**options: Any) -> ArgumentParser:

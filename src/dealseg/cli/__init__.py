@@ -33,12 +33,20 @@ COMMANDS: dict[str, Callable[..., int]] = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command and return 0, 1 (problems found), 2 (an error) or 130 (interrupted)."""
+    """Run a command and return 0, 1 (problems found), 2 (an error) or 130 (interrupted).
+
+    141 if what reads the output has gone, such as `head`.
+    """
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
     try:
         keep_freed_memory()
         name, values = parse(COMMANDS, sys.argv[1:] if argv is None else argv)
-        return COMMANDS[name](**values)
+        code = COMMANDS[name](**values)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the end
+        return 128 + 13
     except KeyboardInterrupt:
         print("interrupted; the same command goes on (train: with --resume)", file=sys.stderr)
         return 130
