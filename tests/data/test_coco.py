@@ -293,8 +293,10 @@ def test_a_list_takes_some_of_the_images(root):
 def test_depth_may_lie_in_folders_of_the_parts(root):
     (root / "depth").rename(root / "elsewhere")
     shutil.copytree(root / "elsewhere", root / "far/train2014")
+    assert len(list((root / "far/train2014").iterdir())) == 8
     assert open_dataset(root, split="train", depth_folder="far").depth(0) is not None
     assert open_dataset(root, split="train").depth(0) is None
+    assert open_dataset(root, split="val", depth_folder="far").depth(0) is None
     (root / "far/depth.yaml").write_text("depth: {kind: relative}")
     assert open_dataset(root, depth_folder="far").depth_info.kind == "relative"
 
@@ -307,6 +309,7 @@ def test_names_keep_the_folders_of_file_names(tmp_path):
     dataset = open_dataset(tmp_path)
     assert dataset.names == ("a/same0", "b/same0", "a/same1", "b/same1")
     assert dataset.image(3).shape == (3, *SIZE)
+    assert dataset.frames[1].depth == tmp_path / "depth/b/same0.png"
     told["images"][1]["file_name"] = "a/same0.png"
     write_part(tmp_path, "train2014", told)
     with pytest.raises(DataError, match="two images are called 'a/same0'; rename one"):

@@ -4,13 +4,14 @@ Masks hold contiguous values, 1 to 80 in the order of COCO's category ids; `clas
 (1 to 90 with gaps). The two are never mixed: every result says which value is which id.
 """
 
+import operator
 import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import overload
+from typing import SupportsIndex, overload
 
 import numpy as np
 from jaxtyping import Int64
@@ -91,7 +92,7 @@ def open_coco(
         raise file_error(file or root / "annotations", "this lists no image")
     _require_distinct(root, names)
     rule = described_depth(root, depth_folder, classes)
-    depth = {k.split("/")[-1]: f for k, f in index_depth(root, depth_folder, complain).items()}
+    depth = index_depth(root, depth_folder, complain)
     return FrameDataset(
         root,
         classes,
@@ -172,9 +173,10 @@ class _Part:
             complain(file_error(first, f"there is no such image{more}; {hint}"))
         return np.setdiff1d(rows, absent)
 
-    def frame(self, row: int, name: str, depth: Path | None, rule: DepthRule) -> Frame:
-        """Return an image with what belongs to it."""
+    def frame(self, row: int, name: str, depths: dict[str, Path], rule: DepthRule) -> Frame:
+        """Return an image with what belongs to it; its depth may lie in a folder of the part."""
         image = self.folder / self._below(row)
+        depth = depths.get(name) or depths.get(f"{self.folder.name}/{name}")
         mask = CocoMask(self.index, row, self._kept / f"{name}.png")
         return Frame(name, image, self.tags[row], depth, rule, mask)
 
@@ -266,13 +268,12 @@ class _CocoFrames(Sequence[Frame]):
         return len(self._names)
 
     @overload
-    def __getitem__(self, index: int) -> Frame: ...
+    def __getitem__(self, index: SupportsIndex) -> Frame: ...
     @overload
     def __getitem__(self, index: slice) -> Sequence[Frame]: ...
-    def __getitem__(self, index: int | slice) -> Frame | Sequence[Frame]:
+    def __getitem__(self, index: SupportsIndex | slice) -> Frame | Sequence[Frame]:
         if isinstance(index, slice):
             return tuple(self[place] for place in range(len(self))[index])
-        name = self._names[index]
-        depth = self._depth.get(name.rpartition("/")[2])
-        part: _Part = self._parts[self._part_of[index]]
-        return part.frame(int(self._rows[index]), name, depth, self._rule)
+        place = operator.index(index)
+        part: _Part = self._parts[self._part_of[place]]
+        return part.frame(int(self._rows[place]), self._names[place], self._depth, self._rule)

@@ -52,6 +52,7 @@ def with_depth_of(dataset: FrameDataset, folder: Path, complain: Complain = fail
         dataset.root,
         dataset.classes,
         _FramesWithDepth(dataset.frames, files, rule),
+        names=dataset.names,
         class_ids=dataset.class_ids,
         facts=dataset.facts,
         remarks=dataset.remarks,

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 _CHUNK = 1 << 22
 _BLANKS = " \t\n\r"
+_ENDS = tuple(f"{_BLANKS},:]}}")
+"""What may follow a value that is whole."""
 _MARK = b"\xef\xbb\xbf"
 _DECODER = json.JSONDecoder()
 
@@ -121,7 +123,7 @@ class _Source:
                     continue
                 place = self._before + error.pos
                 raise ValueError(f"{error.msg} at byte {place}") from None
-            if stop == len(self._text) and self._more():  # a number may go on
+            if self._text[stop : stop + 1] not in _ENDS and self._more():  # a number may go on
                 continue
             start, self._at = self._at, stop
             return value, self._before + start, self._before + stop
