@@ -186,6 +186,8 @@ def test_a_value_may_hold_an_equals_sign():
         (["cook", "s", "--out", "o", "--group.pair", "[1]"], "--group.pair: expected 2 numbers"),
         (["cook", "s", "--out", "o", "--group.rate", "-1"], "group.rate must be >= 0, got -1.0"),
         (["cook", "s", "--out"], "expected one argument"),
+        (["cook", "s", "--out", "o", "--config"], "--config: expected one argument"),
+        (["cook", "s", "--config", "--out", "o"], "--config: expected one argument"),
         (["cook", "s", "--out", "o", "--classes", "[a]"], "unknown option --classes"),
         (["cook", "s", "--out", "o", "--data-root=x"], "unknown option --data_root"),
         (["cook", "s", "--out", "o", "--config", "no.yaml"], "--config: File does not exist"),
@@ -245,6 +247,19 @@ def test_a_folder_as_config_is_refused_with_the_file_in_it_if_it_is_a_run(tmp_pa
 def test_a_misspelt_recipe_is_answered_with_the_nearest():
     with pytest.raises(ConfigError, match=r"orginal: .*; did you mean seam-original\?"):
         configured("seam-orginal")
+
+
+def test_what_is_typed_before_config_wins_over_it_as_what_is_typed_after(tmp_path):
+    (tmp_path / "c.yaml").write_text("heat: 7\nlimit: 4\ngroup: {rate: 2}\n")
+    (tmp_path / "d.yaml").write_text("limit: 5\n")
+    first, second = str(tmp_path / "c.yaml"), f"--config={tmp_path / 'd.yaml'}"
+    words = ["cook", "s", "--heat", "1", "--config", first, "--out", "o", second, "--cold-start"]
+    values = read(*words, "--group.rate", "3")[1]
+    assert (values["heat"], values["limit"], values["group"].rate) == (1.0, 5, 3.0)
+    before = parse(
+        cli.COMMANDS, ["train", "d", "--losses", "deal", "--config", "seam", "--out", "r"]
+    )
+    assert (before[1]["losses"], before[1]["method"]) == ("deal", "seam")
 
 
 def test_what_a_run_records_of_its_data_is_what_config_passes_over():

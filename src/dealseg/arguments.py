@@ -40,7 +40,7 @@ def parse(commands: Commands, argv: Sequence[str]) -> tuple[str, dict[str, Any]]
     for name, function in commands.items():
         help_line = (function.__doc__ or "").splitlines()[0]
         subcommands.add_subcommand(name, _subparser(function, help_line), help=help_line)
-    words = _with_recipes(normalised(commands, argv))
+    words = _files_first(_with_recipes(normalised(commands, argv)))
     typed = [word for word in words if word.partition("=")[0].removeprefix("--") in RECORDED]
     if typed:
         raise ConfigError(f"unknown option {typed[0]}; the data set says it")
@@ -70,6 +70,23 @@ def _with_recipes(words: list[str]) -> list[str]:
         else:
             result.append(_recipe(word) if result and result[-1] == "--config" else word)
     return result
+
+
+def _files_first(words: list[str]) -> list[str]:
+    """Bring `--config FILE` before all options, since what the parser reads last counts."""
+    files: list[str] = []
+    rest = list(words)
+    for word, following in zip(words, [*words[1:], "--"], strict=True):
+        if word == "--config" and not following.startswith("--"):
+            found = [word, following]
+        elif word.startswith("--config="):
+            found = [word]
+        else:
+            continue
+        place = rest.index(word)
+        del rest[place : place + len(found)]
+        files += found
+    return [*rest[:1], *files, *rest[1:]]
 
 
 def _recipe(word: str) -> str:
