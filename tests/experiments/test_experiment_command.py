@@ -164,3 +164,22 @@ def test_torchrun_is_refused(tmp_path, monkeypatch):
     data = write_folder(tmp_path / "data")
     with pytest.raises(ValueError, match="take --shard to use several GPUs"):
         Experiment.of(GRID, data, tmp_path / "out").run(print)
+
+
+@pytest.mark.parametrize(
+    ("name", "images"), [("voc", (12, 6)), ("coco", (11, 5)), ("hope", (72, 18))]
+)
+def test_the_miniatures_of_the_paper_s_data_sets_go_all_the_way(tmp_path, capsys, name, images):
+    words = (name, "--miniature", "--out", tmp_path, "--tables=losses", "--figures=false")
+    told = ok(capsys, *words, "--methods=weaktr", "--losses=none,deal", "--seeds=0")
+    assert "2 of 2 results" in told
+    lines = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
+    runs = [json.loads(file.read_text()) for file in tmp_path.glob("runs/*/environment.json")]
+    assert [(run["images"], line["images"]) for run, line in zip(runs, lines, strict=True)] == [
+        images,
+        images,
+    ]
+    assert lines[0]["fixed"] != lines[1]["fixed"]  # DEAL acted
+    table = (tmp_path / "tables" / f"{name}-losses.md").read_text()
+    assert "| published | DEAL's best gain" in table
+    assert "MINIATURE" in table
