@@ -6,6 +6,7 @@ from argparse import SUPPRESS, ArgumentError
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
+from itertools import pairwise
 from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_origin
@@ -76,7 +77,7 @@ def _files_first(words: list[str]) -> list[str]:
     """Bring `--config FILE` before all options, since what the parser reads last counts."""
     files: list[str] = []
     rest = list(words)
-    for word, following in zip(words, [*words[1:], "--"], strict=True):
+    for word, following in pairwise([*words, "--"]):
         if word == "--config" and not following.startswith("--"):
             found = [word, following]
         elif word.startswith("--config="):
