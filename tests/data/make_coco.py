@@ -46,11 +46,11 @@ def content(key: str = "train2014") -> dict[str, Any]:
         for i in ids
     ]
     annotations = [
-        annotation(25, "toothbrush", box(4, 4, 20, 20), 256.0),
+        annotation(25, "stop sign", box(0, 0, 6, 6) + box(24, 10, 30, 14), 60.0),
         annotation(9, "person", box(2, 2, 12, 12), 100.0),
         annotation(9, "stop sign", box(8, 8, 14, 20), 72.0),
         annotation(25, "person", crowd(), 522.0, iscrowd=1),
-        annotation(25, "stop sign", box(0, 0, 6, 6) + box(24, 10, 30, 14), 60.0),
+        annotation(25, "toothbrush", box(4, 4, 20, 20), 256.0),
         annotation(36, "stop sign", box(3, 3, 9, 9), 36.0),
         annotation(36, "person", box(6, 3, 12, 9), 36.0),
     ]
