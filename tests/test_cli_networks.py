@@ -111,9 +111,14 @@ def test_config_takes_the_name_of_a_recipe(tmp_path, capsys, trained, recipe, jo
     assert config.optim.epochs == 1  # the command line overrides
 
 
-def test_a_word_that_is_neither_file_nor_recipe_lists_the_recipes(tmp_path, capsys, recipe):
-    said = fails(capsys, "train", "d", "--out", tmp_path / "run", "--config", "hous")
-    assert "--config hous: neither a file nor a recipe; recipes: house" in said
+@pytest.mark.parametrize(
+    ("word", "way_out"), [("hous", "did you mean house?"), ("xyzzy", "recipes: house")]
+)
+def test_a_word_that_is_neither_file_nor_recipe_is_told_the_recipes(
+    word, way_out, tmp_path, capsys, recipe
+):
+    said = fails(capsys, "train", "d", "--out", tmp_path / "run", "--config", word)
+    assert f"--config {word}: neither a file nor a recipe; {way_out}" in said
 
 
 def test_every_packaged_recipe_is_a_configuration_that_goes_together():
