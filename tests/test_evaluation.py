@@ -285,6 +285,35 @@ def test_the_table_tells_fixed_from_oracle_and_shows_every_class():
         assert row.split()[2] == f"{100 * result.fixed.iou[value]:.1f}"
 
 
+def test_the_best_of_a_part_of_the_thresholds_is_not_called_an_upper_bound():
+    """The scores are right below 0.3 only: the best of 0.40 to 0.59 is worse than the fixed one."""
+    truth = torch.zeros(8, 8, dtype=torch.uint8)
+    truth[:4] = 1
+    dataset = MemoryDataset([truth], classes=("cup",))
+    score = torch.where(truth > 0, 0.35, 0.1)
+    images = [ScoredImage("000000", torch.ones_like(truth), score)]
+    for name, bound in (("full", True), ("seam", False), ("weaktr", False)):
+        result = judge(images, dataset, protocol=name)
+        note = result.as_dict()["oracle"]["note"]
+        assert f"ORACLE: {note}." in result.table()
+        assert "chosen with the ground truth" in note
+        assert ("upper bound" in note) is bound
+        assert "not a result" in note
+        assert (result.oracle.mean_iou >= result.fixed.mean_iou) is (name != "weaktr")
+
+
+def test_the_table_says_what_another_protocol_tries_and_how_it_counts_absent_classes():
+    dataset, scored = scene()
+    text = judge(scored, dataset, protocol="seam").table()
+    assert (
+        "protocol seam: thresholds 0.00 to 0.59; classes in neither ground truth nor masks " in text
+    )
+    assert "count as 0" in text
+    text = judge(scored, dataset, protocol="weaktr", threshold=0.4).table()
+    assert "are left out" in text
+    assert "of 0.40 to 0.59" in text
+
+
 def test_a_failed_write_leaves_the_earlier_result_and_no_draft(tmp_path):
     dataset, scored = scene(images=1)
     result = judge(scored, dataset)

@@ -157,6 +157,7 @@ def test_the_oracle_figures_of_one_other_protocol_say_which(runs):
     )
     assert "baseline 42.0 → DEAL 50.0" in oracle_sentence(records)
     assert "protocol weaktr" in oracle_sentence(records)
+    assert "upper bound" not in oracle_sentence(records)
 
 
 def test_a_mean_that_is_missing_is_no_zero(runs):

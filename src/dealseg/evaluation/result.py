@@ -79,7 +79,7 @@ class EvaluationResult:
         names = data.pop("class_names")
         data["class_map"] = {str(value): name for value, name in enumerate(names)}
         if data["oracle"] is not None:
-            data["oracle"]["note"] = ORACLE_NOTE
+            data["oracle"]["note"] = _oracle_note(self.protocol)
         return {key: _plain(value) for key, value in data.items()}
 
     def to_json(self) -> str:
@@ -109,6 +109,16 @@ class EvaluationResult:
         if self.tags is not None:
             sections.append([_tags(self.tags)])
         return "\n\n".join("\n".join(lines) for lines in sections) + "\n"
+
+
+def _oracle_note(protocol: Search | None) -> str:
+    """Say what an ORACLE figure is; only the best of all thresholds bounds the others."""
+    if protocol is None or protocol.protocol == "full":
+        return ORACLE_NOTE
+    return (
+        f"the threshold was chosen with the ground truth, among those that protocol "
+        f"{protocol.protocol} tried: not a result"
+    )
 
 
 def _plain(value: Any) -> Any:
@@ -156,7 +166,7 @@ def _means(result: EvaluationResult) -> list[str]:
     header = ["", "mIoU", "boundary IoU", "contour F", "threshold", "threshold's origin"]
     lines = list(_aligned([header, *rows], text_columns={0, 5}))
     if result.oracle is not None:
-        lines.append(f"ORACLE: {ORACLE_NOTE}.")
+        lines.append(f"ORACLE: {_oracle_note(result.protocol)}.")
     return [*lines, *_protocol_notes(result)]
 
 
@@ -166,9 +176,11 @@ def _protocol_notes(result: EvaluationResult) -> list[str]:
     if found is None or curve is None or thresholds is None or found.protocol == "full":
         return []
     tried = f"{found.thresholds[0]:.2f} to {found.thresholds[-1]:.2f}"
+    of = f" of {found.first:.2f} to {found.last:.2f}" if found.stopped_early else ""
+    absent = found.absent_classes.replace("left out", "are left out")
     lines = [
-        f"protocol {found.protocol}: thresholds {tried} of {found.first:.2f} to {found.last:.2f}; "
-        f"a class in neither ground truth nor masks: {found.absent_classes}"
+        f"protocol {found.protocol}: thresholds {tried}{of}; "
+        f"classes in neither ground truth nor masks {absent}"
     ]
     if found.stopped_early:
         lines.append(

@@ -172,10 +172,13 @@ def oracle_sentence(runs: Sequence[RunRecord]) -> str | None:
         )
     one = next(iter(found.values()))
     told = _by_family(found) if len(found) > 1 else f"{_arrow(one)} ({signed(one.gain)})"
-    by = "" if protocols == ["full"] else f" by protocol {protocols[0]}"
-    return (
-        f"{told} with the best threshold for this ground truth{by}: an upper bound, not a result."
-    )
+    if protocols == ["full"]:
+        which = "the best threshold for this ground truth: an upper bound, not a result"
+    else:
+        which = (
+            f"the threshold that protocol {protocols[0]} found with this ground truth: no result"
+        )
+    return f"{told} with {which}."
 
 
 def spread_sentence(runs: Sequence[RunRecord]) -> str | None:
