@@ -444,6 +444,17 @@ def test_depth_of_another_aspect_is_refused_with_the_sample_s_name():
         augment(sample, Augmentation(), sample_generator(0, 0, 0))
 
 
+def test_depth_of_a_quarter_of_the_size_rounded_down_is_taken():
+    # 500x299: a map of 125x74 is 1.25 rows away from the image's exact aspect
+    sample = {
+        "image": torch.zeros(3, 500, 299, dtype=torch.uint8),
+        "depth": torch.ones(1, 125, 74),
+        "valid": torch.ones(1, 125, 74, dtype=torch.bool),
+    }
+    out = augment(sample, Augmentation(size=(64, 40)), sample_generator(0, 0, 0))
+    assert out["depth"].shape == (1, 64, 40)
+
+
 def test_depth_without_validity_is_refused():
     sample = coordinate_sample()
     del sample["valid"]

@@ -12,6 +12,21 @@ DepthKind = Literal["metric", "disparity", "relative"]
 IGNORE = 255
 """The label of pixels that take no part in evaluation."""
 
+ASPECT_TOLERANCE = 0.01
+
+
+def same_aspect(first: tuple[int, int], second: tuple[int, int]) -> bool:
+    """Return whether two sizes, heights before widths, are of one aspect.
+
+    That is to 1 %, or to a pixel of the smaller one if it is smaller in both: an estimator's map of
+    a quarter of an image of 299x500 has 74x125 pixels.
+    """
+    (high, wide), (other_high, other_wide) = sorted((first, second))
+    apart = abs(wide * other_high - high * other_wide)
+    smaller = high < other_high and wide < other_wide
+    rounding = max(other_high, other_wide) if smaller else 0
+    return apart <= max(ASPECT_TOLERANCE * high * other_wide, rounding)
+
 
 @dataclass(frozen=True)
 class DepthInfo:

@@ -10,13 +10,11 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
-from dealseg.data.base import DepthInfo
+from dealseg.data.base import DepthInfo, same_aspect
 from dealseg.data.description import DepthRule, depth_values
 from dealseg.data.files import FileError, RawDepth, file_error, image_size, read_depth, read_image
 from dealseg.data.masks import MaskSource
 from dealseg.errors import DataError
-
-ASPECT_TOLERANCE = 0.01
 
 
 @dataclass(frozen=True)
@@ -159,7 +157,7 @@ EIGHT_BITS = (
 
 
 def require_aspect(file: Path, raw: RawDepth, size: tuple[int, int]) -> None:
-    """Check that a depth map has the aspect of its image, to 1 % or to a pixel if it is smaller.
+    """Check that a depth map has the aspect of its image, see :func:`same_aspect`.
 
     Args:
         file: of the depth, for the message.
@@ -170,10 +168,7 @@ def require_aspect(file: Path, raw: RawDepth, size: tuple[int, int]) -> None:
         DataError: if it has not.
     """
     (high, wide), (image_high, image_wide) = raw.shape, size
-    apart = abs(wide * image_high - high * image_wide)
-    smaller = high < image_high and wide < image_wide
-    rounding = max(size) if smaller else 0
-    if apart > max(ASPECT_TOLERANCE * high * image_wide, rounding):
+    if not same_aspect((high, wide), size):
         raise file_error(
             file,
             f"the depth is {wide}x{high} but the image is {image_wide}x{image_high} (width x "

@@ -20,7 +20,7 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
-from dealseg.data.base import IGNORE
+from dealseg.data.base import IGNORE, same_aspect
 from dealseg.errors import DataError
 
 Colour = tuple[int, int, int]
@@ -161,7 +161,7 @@ def _check_depth(sample: Sample) -> None:
     if "valid" not in sample or sample["valid"].shape != sample["depth"].shape:
         raise DataError(f"{name}: depth needs a bool map `valid` of its own size beside it")
     (height, width), (rows, columns) = size_of(sample["image"]), size_of(sample["depth"])
-    if abs(columns * height / width - rows) > max(1.0, 0.01 * rows):
+    if not same_aspect((rows, columns), (height, width)):
         raise DataError(
             f"{name}: depth has {columns}x{rows} pixels and the image {width}x{height}, another "
             "aspect; register the depth to the image first"
