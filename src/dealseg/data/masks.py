@@ -36,14 +36,15 @@ class LabelFile:
     file: Path
     ignore_index: int = IGNORE
 
-    def read(self, size: tuple[int, int], classes: int) -> Mask:
-        """Return the classes: 0 background, 1 to `classes`, 255 ignored.
+    def read(self, size: tuple[int, int] | None, classes: int) -> Mask:
+        """Return the classes: 0 background, 1 to `classes`, 255 ignored; None takes any size.
 
         Raises:
             DataError: if the file is unreadable, of another size, or has other values.
         """
         stored = read_grey(self.file, "mask", {"P", "L", "1"}, _INDEXED)
-        require_size(self.file, stored.shape, size)
+        if size is not None:
+            require_size(self.file, stored.shape, size)
         ignored = stored == self.ignore_index
         values = stored.astype(np.uint8)
         wrong = np.unique(values[(values > classes) & ~ignored])

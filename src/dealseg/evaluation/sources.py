@@ -13,7 +13,8 @@ from torch.nn import functional
 
 from dealseg.cam import normalise_cams, winner_and_score
 from dealseg.data.base import RgbdDataset
-from dealseg.data.files import file_error, index_files, read_json, reading
+from dealseg.data.files import file_error, index_files, reading
+from dealseg.data.mask_set import MANIFEST, index_masks, read_manifest
 from dealseg.data.masks import LabelFile
 from dealseg.errors import DataError
 
@@ -68,12 +69,8 @@ class MaskFolder:
 
     def __init__(self, root: Path):
         self.root = root
-        folder = root / "masks" if (root / "masks").is_dir() else root
-        self.files = index_files(folder, [self.suffix])
-        if not self.files:
-            raise DataError(f"{folder}: there are no masks here; expected NAME.png for each image")
-        manifest = root / "labels.json"
-        self.manifest: dict[str, Any] = _read_manifest(manifest) if manifest.is_file() else {}
+        self.files = index_masks(root)
+        self.manifest = read_manifest(root)
         self.threshold: float | None = self.manifest.get("threshold")
         unknown = "not recorded; the masks came finished"
         self.threshold_origin = str(self.manifest.get("threshold_origin", unknown))
@@ -88,7 +85,7 @@ class MaskFolder:
         """Raise DataError unless `labels.json` names the data set's classes in the same order."""
         if "classes" in self.manifest and tuple(self.manifest["classes"]) != classes:
             raise DataError(
-                f"{self.root / 'labels.json'}: the masks were made for the classes "
+                f"{self.root / MANIFEST}: the masks were made for the classes "
                 f"{self.manifest['classes']}, the data set has {list(classes)}; the same number "
                 "would mean different classes, so label again with this data set"
             )
@@ -173,15 +170,6 @@ def open_source(path: Path, *, normalised: bool = False) -> MaskFolder | CamFold
     if cams and masks:
         raise DataError(f"{path}: holds masks (.png) and CAMs (.npz); evaluate one folder of each")
     return CamFolder(path, normalised=normalised) if cams else MaskFolder(path)
-
-
-def _read_manifest(file: Path) -> dict[str, Any]:
-    manifest = read_json(file)
-    if not isinstance(manifest, dict) or not isinstance(manifest.get("classes", []), list):
-        raise file_error(file, "expected an object with a list `classes`; label again")
-    if not isinstance(manifest.get("threshold", 0.0), int | float):
-        raise file_error(file, f"`threshold` must be a number, got {manifest['threshold']!r}")
-    return manifest
 
 
 def _text(value: Any) -> str | None:

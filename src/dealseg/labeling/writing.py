@@ -14,14 +14,12 @@ from dealseg.cam import threshold_mask
 from dealseg.data import RgbdDataset
 from dealseg.data.base import class_ids
 from dealseg.data.files import read_json
+from dealseg.data.mask_set import MANIFEST, STARTED
 from dealseg.errors import DataError
 from dealseg.labeling.palette import palette
 from dealseg.labeling.scoring import LabelOptions, require_same_classes, score_dataset, tags_of
 from dealseg.models import Run
 from dealseg.models.runs import replacing, write_text
-
-MANIFEST = "labels.json"
-_STARTED = ".labels.part.json"
 
 
 @dataclass(frozen=True)
@@ -80,7 +78,7 @@ def label_dataset(
         write_mask(mask_path(out, dataset.names[index]), mask.numpy(), colours)
     manifest = {**settings, "images": len(dataset), "images_with_predicted_tags": predicted}
     write_text(out / MANIFEST, json.dumps(manifest, indent=1) + "\n")
-    (out / _STARTED).unlink(missing_ok=True)
+    (out / STARTED).unlink(missing_ok=True)
     return LabelResult(out, len(todo), len(dataset) - len(todo), predicted)
 
 
@@ -110,7 +108,7 @@ def _tag_origin(predicted: int, images: int) -> str:
 
 def _claim(out: Path, settings: dict[str, Any]) -> None:
     """Make the output folder ours, or refuse it."""
-    for file in (out / MANIFEST, out / _STARTED):
+    for file in (out / MANIFEST, out / STARTED):
         if file.is_file():
             found = _read_settings(file)
             changed = [key for key, value in settings.items() if found.get(key) != value]
@@ -124,7 +122,7 @@ def _claim(out: Path, settings: dict[str, Any]) -> None:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise DataError(f"{out}: is not an empty folder; choose another --out")
     out.mkdir(parents=True, exist_ok=True)
-    write_text(out / _STARTED, json.dumps(settings))
+    write_text(out / STARTED, json.dumps(settings))
 
 
 def _read_settings(file: Path) -> dict[str, Any]:
