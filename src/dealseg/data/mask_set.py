@@ -74,8 +74,8 @@ class MaskSet:
 
     def confidence(self, name: str) -> float | None:
         """Return how sure the mask is in [0, 1], as `labels.json` says, or None."""
-        entry = self.facts.get("masks", {}).get(name, {})
-        return entry.get("confidence")
+        value = self.facts.get("masks", {}).get(name, {}).get("confidence")
+        return None if value is None else float(value)
 
 
 def open_masks(root: str | Path, classes: tuple[str, ...] | None = None) -> MaskSet:
@@ -154,8 +154,8 @@ def _agreed(
     classes = said or given
     if not classes:
         raise ConfigError(
-            f"{file}: nothing here says what the mask values mean; give --classes cup,plate in "
-            "their order"
+            f"{file}: nothing here says what the mask values mean; give the class names in their "
+            "order (--class-names cup,plate)"
         )
     require_class_names(file, classes)
     return classes

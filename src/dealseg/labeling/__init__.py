@@ -1,6 +1,6 @@
 """From a trained run and images to masks: multi-scale, streaming, resumable."""
 
-from dealseg.labeling.palette import colour_of, palette
+from dealseg.data.palette import colour_of, palette
 from dealseg.labeling.scoring import (
     DEFAULT_THRESHOLD,
     ImageScores,

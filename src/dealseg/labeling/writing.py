@@ -15,8 +15,8 @@ from dealseg.data import RgbdDataset
 from dealseg.data.base import class_ids
 from dealseg.data.files import read_json
 from dealseg.data.mask_set import MANIFEST, STARTED
+from dealseg.data.palette import palette
 from dealseg.errors import DataError
-from dealseg.labeling.palette import palette
 from dealseg.labeling.scoring import LabelOptions, require_same_classes, score_dataset, tags_of
 from dealseg.models import Run
 from dealseg.models.runs import replacing, write_text

@@ -1,4 +1,4 @@
-from dealseg.labeling import colour_of, palette
+from dealseg.data.palette import colour_of, palette
 
 VOC = {
     0: (0, 0, 0),
