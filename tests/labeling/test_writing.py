@@ -295,3 +295,11 @@ def test_the_network_stays_in_evaluation_mode_and_random_numbers_are_not_used(tm
     label(tmp_path / "out", data, run)
     assert torch.equal(torch.get_rng_state(), before)
     assert not run.model.training
+
+
+def test_facts_stay_in_the_file_beside_the_mask(tmp_path):
+    mask = np.array([[0, 1], [2, 255]], dtype=np.uint8)
+    write_mask(tmp_path / "m.png", mask, palette(), {"confidence": "0.75"})
+    with Image.open(tmp_path / "m.png") as picture:
+        assert picture.info["confidence"] == "0.75"
+        assert np.array_equal(np.asarray(picture), mask)

@@ -6,7 +6,7 @@ from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from typing import TypeVar
 
-from jaxtyping import Float
+from jaxtyping import Shaped
 from torch import Tensor
 
 Done = TypeVar("Done")
@@ -25,7 +25,7 @@ class Prepared:
 
     index: int
     size: tuple[int, int]
-    pixels: Float[Tensor, "3 p q"]
+    pixels: Shaped[Tensor, "3 p q"]
 
 
 def ahead(

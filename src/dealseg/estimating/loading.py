@@ -15,11 +15,9 @@ from torch import nn
 from dealseg.errors import CheckpointError, ConfigError
 from dealseg.estimating.estimator import Estimator, keep_heads_exact
 from dealseg.estimating.kinds import output_of
+from dealseg.models.placing import Device, Precision, device_of, half_of
 
 DEFAULT_MODEL = "depth-anything/Depth-Anything-V2-Small-hf"
-
-Device = Literal["auto", "cpu", "gpu"]
-Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
 
 _FAILURES = (
     OSError,
@@ -59,7 +57,7 @@ def load_estimator(
             option cannot work.
         CheckpointError: if the model is not found or cannot be read.
     """
-    place, half = _device(device), _half(precision, device)
+    place, half = device_of(device), half_of(precision, device)
     with _quiet(_transformers()):
         network, processor, missing = _parts(model)
     output = output_of(network.config, kind)
@@ -69,20 +67,6 @@ def load_estimator(
     estimator = Estimator(model, _digest(network), output, network, processor, half)
     _require_unused(estimator, missing)
     return estimator
-
-
-def _device(device: Device) -> torch.device:
-    if device == "gpu" and not torch.cuda.is_available():
-        raise ConfigError("device is 'gpu' but there is none; take --device cpu")
-    return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
-
-
-def _half(precision: Precision, device: Device) -> torch.dtype | None:
-    on_gpu = _device(device).type == "cuda"
-    if precision == "16-mixed" and not on_gpu:
-        raise ConfigError("precision 16-mixed needs a GPU; take bf16-mixed or 32-true")
-    chosen = ("16-mixed" if on_gpu else "32-true") if precision == "auto" else precision
-    return {"32-true": None, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}[chosen]
 
 
 def _transformers() -> ModuleType:

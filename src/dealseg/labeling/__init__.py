@@ -10,13 +10,14 @@ from dealseg.labeling.scoring import (
     score_image,
     threshold_origin,
 )
-from dealseg.labeling.writing import LabelResult, label_dataset, mask_path, write_mask
+from dealseg.labeling.writing import LabelResult, claim, label_dataset, mask_path, write_mask
 
 __all__ = [
     "DEFAULT_THRESHOLD",
     "ImageScores",
     "LabelOptions",
     "LabelResult",
+    "claim",
     "colour_of",
     "label_dataset",
     "label_options",

@@ -1,13 +1,14 @@
 """Masks on disk: indexed PNG files with a palette, and the manifest that says how they came."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from tqdm import tqdm
 
 from dealseg.cam import threshold_mask
@@ -68,7 +69,7 @@ def label_dataset(
     settings["tags"] = _tag_origin(predicted, len(dataset))
     if ids := class_ids(dataset):
         settings["class_ids"] = ids
-    _claim(out, settings)
+    claim(out, settings)
     todo = [i for i, name in enumerate(dataset.names) if not mask_path(out, name).is_file()]
     colours = palette(256)
     for index, scores in tqdm(
@@ -106,8 +107,16 @@ def _tag_origin(predicted: int, images: int) -> str:
     return "predicted" if predicted == images else "data, predicted where an image has none"
 
 
-def _claim(out: Path, settings: dict[str, Any]) -> None:
-    """Make the output folder ours, or refuse it."""
+def claim(out: Path, settings: dict[str, Any]) -> None:
+    """Make a folder of masks ours, or refuse it.
+
+    Args:
+        out: new, empty, or begun with the same settings.
+        settings: what `labels.json` will say of all masks.
+
+    Raises:
+        DataError: if it holds something else, or masks made with other settings.
+    """
     for file in (out / MANIFEST, out / STARTED):
         if file.is_file():
             found = _read_settings(file)
@@ -128,7 +137,7 @@ def _claim(out: Path, settings: dict[str, Any]) -> None:
 def _read_settings(file: Path) -> dict[str, Any]:
     found = read_json(file)
     if not isinstance(found, dict):
-        raise DataError(f"{file}: not written by dealseg label; choose another --out")
+        raise DataError(f"{file}: not written by dealseg; choose another --out")
     return found
 
 
@@ -137,10 +146,22 @@ def mask_path(out: Path, name: str) -> Path:
     return out / "masks" / f"{name}.png"
 
 
-def write_mask(path: Path, mask: np.ndarray, colours: Sequence[int]) -> None:
-    """Write class indices as an 8-bit palette PNG, atomically."""
+def write_mask(
+    path: Path, mask: np.ndarray, colours: Sequence[int], facts: Mapping[str, str] | None = None
+) -> None:
+    """Write class indices as an 8-bit palette PNG, atomically.
+
+    Args:
+        path: the file; its folder is made.
+        mask: class of each pixel.
+        colours: red, green and blue of each class.
+        facts: kept in the file as text, so that an interrupted call finds them again.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     picture = Image.fromarray(mask)
+    said = PngInfo()
+    for key, value in (facts or {}).items():
+        said.add_text(key, value)
     picture.putpalette(colours)  # turns the grey picture into an indexed one, values unchanged
     with replacing(path) as partial:
-        picture.save(partial, format="PNG", optimize=False)
+        picture.save(partial, format="PNG", optimize=False, pnginfo=said)

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from dealseg.data.base import IGNORE
+from dealseg.draw import outlined
 from dealseg.labeling import colour_of
 from dealseg.report.colours import DEPTH_MAP, SCORE_MAP
 from dealseg.report.example import DepthView, Example, Prediction
@@ -123,7 +124,7 @@ def cam_pixels(prediction: Prediction, image: Pixels) -> Pixels:
     opacity = 0.85 * np.sqrt(score)[..., None]
     grey = np.repeat(_grey(image)[..., None], 3, axis=2)
     pixels = grey * (1 - opacity) + _coloured(SCORE_MAP, score) * opacity
-    outline = _outline(_nearest(prediction.mask, size))
+    outline = outlined(_nearest(prediction.mask, size))
     return np.where(outline[..., None], 255, np.rint(pixels)).astype(np.uint8)
 
 
@@ -205,11 +206,3 @@ def _grey(image: Pixels) -> Float[np.ndarray, "rows columns"]:
 
 def _hatched(pixels: Pixels, known: Bool[np.ndarray, "rows columns"]) -> Pixels:
     return np.where(known[..., None], pixels, hatching(*known.shape))
-
-
-def _outline(mask: UInt8[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
-    """Return the pixels whose right or lower neighbour has another value."""
-    edge = np.zeros(mask.shape, dtype=bool)
-    edge[:, :-1] |= mask[:, :-1] != mask[:, 1:]
-    edge[:-1] |= mask[:-1] != mask[1:]
-    return edge
