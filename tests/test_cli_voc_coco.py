@@ -1,6 +1,9 @@
 """Check, train, label and evaluate on VOC and COCO, each from one command to the next."""
 
 import json
+import re
+import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -77,3 +80,55 @@ def test_masks_in_cocos_own_ids_are_refused(made, tmp_path, capsys):
         Image.new("L", photo.size, 90).save(tmp_path / f"{name}.png")
     assert main(["evaluate", str(tmp_path), made.coco, "--split", "val"]) == 2
     assert "mask value 90 is out of range: expected 0 to 80" in capsys.readouterr().err
+
+
+def test_a_run_is_used_with_the_origin_of_tags_it_was_trained_with(made, tmp_path, capsys):
+    data = shutil.copytree(made.voc, tmp_path / "voc")
+    (data / "VOCdevkit/VOC2012/cls_labels.npy").write_bytes(b"no table")  # auto would read it first
+    words = ["label", str(made.place / "run_voc"), str(data), "--split", "val"]
+    assert main([*words, "--out", str(tmp_path / "masks")]) == 0
+    capsys.readouterr()
+    assert main([*words, "--out", str(tmp_path / "m"), "--tags-from", "cls_labels"]) == 2
+    assert "cls_labels.npy" in capsys.readouterr().err
+
+
+def with_format(run, place, name):
+    """Return a copy of a run that was trained with `--data.format NAME`."""
+    copied = shutil.copytree(run, place / "run")
+    text = (copied / "config.yaml").read_text()
+    (copied / "config.yaml").write_text(text.replace("format: auto", f"format: {name}"))
+    return str(copied)
+
+
+def test_a_run_is_used_with_the_format_it_was_trained_with(made, tmp_path):
+    data, run = tmp_path / "own", with_format(made.place / "run_coco", tmp_path, "coco")
+    (data / "annotations").mkdir(parents=True)
+    listed = Path(made.coco, "annotations/instances_val2014.json")
+    shutil.copy(listed, data / "annotations/instances_my.json")
+    shutil.copytree(Path(made.coco, "val2014"), data / "images")  # `auto` takes it for a folder
+    assert main(["evaluate", run, str(data), "--split", "my"]) == 0
+
+
+def test_of_other_data_the_run_s_format_is_named_in_the_error(made, tmp_path, capsys):
+    run = with_format(made.place / "run_voc", tmp_path, "voc")
+    photos = shutil.copytree(
+        Path(made.voc, "VOCdevkit/VOC2012/JPEGImages"), tmp_path / "data/images"
+    ).parent
+    words = ["label", run, str(photos), "--out", str(tmp_path / "masks")]
+    capsys.readouterr()
+    assert main(words) == 2
+    said = capsys.readouterr().err
+    assert "there is no VOC here" in said
+    assert "--format auto" in said
+    assert not (tmp_path / "masks").exists()
+    assert main([*words, "--format", "auto"]) == 0  # nor are the tags asked of the XML files
+
+
+def test_the_report_shows_the_depth_that_the_run_was_trained_with(made, tmp_path):
+    words = ["report", str(made.place / "run_voc"), "--split", "val", "--examples", "1"]
+    metres = re.compile(r"\d\.\d\d\N{EN DASH}\d\.\d\d m\b")  # the estimate has no unit
+    page = tmp_path / "page.html"
+    assert main([*words, "--out", str(page)]) == 0
+    assert metres.search(page.read_text()) is None
+    assert main([*words, "--out", str(page), "--depth-folder", "depth"]) == 0
+    assert metres.search(page.read_text())

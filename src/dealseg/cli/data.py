@@ -3,6 +3,9 @@
 from pathlib import Path
 from typing import Any, Literal
 
+from dealseg.config import DataConfig
+from dealseg.errors import DataError
+
 Format = Literal["auto", "folder", "bop", "voc", "coco"]
 TagsFrom = Literal["auto", "cls_labels", "xml", "masks"]
 
@@ -106,3 +109,38 @@ def open_images(
     return open_dataset(
         path, format=format, split=split, depth_folder=depth_folder, tags_from=tags_from
     )
+
+
+def open_as_trained(
+    path: str,
+    own: DataConfig,
+    split: str | None,
+    *,
+    format: Format | None = None,
+    depth_folder: str | None = "depth",
+    tags_from: TagsFrom | None = None,
+) -> Any:
+    """Open a data set for a run: what is None is as the run's configuration says.
+
+    The run's origin of tags is for VOC data alone.
+    """
+    from dealseg.data.opening import tell_format
+
+    layout = format or own.format
+    depth = own.depth_folder if depth_folder is None else depth_folder
+    try:
+        is_voc = tell_format(Path(path), layout) == "voc"
+        tags = tags_from or (own.tags_from if is_voc else "auto")
+        return open_images(path, layout, split, depth, tags)
+    except DataError as error:
+        given = {"format": format, "tags_from": tags_from, "depth_folder": depth_folder}
+        usual = DataConfig()
+        from_run = [
+            f"--{name} {getattr(usual, name)}"
+            for name, option in given.items()
+            if option is None and getattr(own, name) != getattr(usual, name)
+        ]
+        if not from_run:
+            raise
+        said = f"{error} (opened as the run was trained; else say {' '.join(from_run)})"
+        raise DataError(said) from error

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from dealseg.cli.data import Format, TagsFrom, open_images
+from dealseg.cli.data import Format, TagsFrom, open_as_trained
 
 Tags = Literal["auto", "data", "predicted"]
 
@@ -16,8 +16,8 @@ def label(
     scales: tuple[float, ...] | None = None,
     flip: bool | None = None,
     tags: Tags = "auto",
-    tags_from: TagsFrom = "auto",
-    format: Format = "auto",
+    tags_from: TagsFrom | None = None,
+    format: Format | None = None,
     split: str | None = None,
 ) -> int:
     """Write a mask for every image, from a trained run and the images' tags.
@@ -32,8 +32,9 @@ def label(
             run's `label.scales`.
         flip: add the CAMs of mirrored images; by default the run's `label.flip`.
         tags: `data` and `predicted` insist on where tags come from.
-        tags_from: where the tags of a VOC data set come from; auto takes the first there is.
-        format: layout; auto looks.
+        tags_from: where the tags of a VOC data set come from; auto takes the first there is; by
+            default the run's `data.tags_from`.
+        format: layout; auto looks; by default the run's `data.format`.
         split: named part of the data set.
     """
     from dealseg.labeling import label_dataset, label_options, threshold_origin
@@ -43,7 +44,7 @@ def label(
     config, _ = read_config(Path(run))
     options = label_options(config, threshold=threshold, scales=scales, flip=flip, tags=tags)
     origin = threshold_origin(config, threshold)
-    images = open_images(data, format, split, tags_from=tags_from)
+    images = open_as_trained(data, config.data, split, format=format, tags_from=tags_from)
     done = label_dataset(
         load_run(Path(run)), images, Path(out), options, origin, split=split or "all"
     )
@@ -62,28 +63,28 @@ def evaluate(
     scales: tuple[float, ...] | None = None,
     flip: bool | None = None,
     tags: Tags = "auto",
-    tags_from: TagsFrom = "auto",
+    tags_from: TagsFrom | None = None,
     protocol: Literal["full", "seam", "weaktr"] = "full",
-    format: Format = "auto",
+    format: Format | None = None,
     split: str | None = None,
     out: str | None = None,
     boundaries: bool = True,
     allow_subset: bool = False,
 ) -> int:
-    """Judge a run, a folder of masks or of CAM arrays by a data set's ground-truth masks.
+    """Judge a run, a segmenter, masks or CAM arrays by a data set's ground-truth masks.
 
     Args:
-        source: run folder, folder of masks, or folder of CAM arrays (npz).
+        source: run folder, segmenter, folder of masks, or folder of CAM arrays (npz).
         data: data set with masks.
         threshold: background score for a run or CAMs; by default the one `label` uses for a run,
             and 0.4 for CAMs.
         scales: as in `label`, for a run.
         flip: as in `label`, for a run.
         tags: as in `label`, for a run.
-        tags_from: as in `label`.
+        tags_from: as in `label`; auto for masks and CAMs.
         protocol: thresholds tried for the ORACLE figure: all 101 (full), SEAM's 0.00-0.59, or
             WeakTr's 0.40-0.59 with its early stop; see docs/evaluation.md.
-        format: layout; auto looks.
+        format: as in `label`; auto for masks and CAMs.
         split: named part of the data set.
         out: JSON file; by default `evaluation.json` in SOURCE.
         boundaries: compute boundary IoU and contour F too.
@@ -93,12 +94,13 @@ def evaluate(
     from dealseg.judging import judge
     from dealseg.labeling import label_options, threshold_origin
     from dealseg.models.runs import CONFIG_FILE, read_config
+    from dealseg.models.segmenter import is_segmenter
 
-    is_run = (Path(source) / CONFIG_FILE).is_file()
+    is_run = (Path(source) / CONFIG_FILE).is_file() and not is_segmenter(Path(source))
     config = read_config(Path(source))[0] if is_run else TrainConfig()
     options = label_options(config, threshold=threshold, scales=scales, flip=flip, tags=tags)
     origin = threshold_origin(config, threshold) if is_run or threshold is not None else "default"
-    images = open_images(data, format, split, tags_from=tags_from)
+    images = open_as_trained(data, config.data, split, format=format, tags_from=tags_from)
     result = judge(
         Path(source), images, options, origin, split=split or "all",
         boundaries=boundaries, allow_subset=allow_subset, protocol=protocol,

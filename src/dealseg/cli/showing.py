@@ -3,7 +3,7 @@
 from functools import partial
 from pathlib import Path
 
-from dealseg.cli.data import open_images
+from dealseg.cli.data import Format, TagsFrom, open_as_trained
 
 
 def report(
@@ -12,6 +12,9 @@ def report(
     split: str | None = None,
     out: str = "report.html",
     examples: int = 6,
+    format: Format | None = None,
+    depth_folder: str | None = None,
+    tags_from: TagsFrom | None = None,
 ) -> int:
     """Write one self-contained HTML page that compares runs, with pictures.
 
@@ -21,12 +24,18 @@ def report(
         split: named part of it.
         out: HTML file; figures go to a folder beside it.
         examples: images shown.
+        format: layout; auto looks; by default the first run's `data.format`.
+        depth_folder: folder of the depth shown; by default the first run's `data.depth_folder`.
+        tags_from: as in `label`, of the first run.
     """
     from dealseg.models.runs import read_config
     from dealseg.report import write_report
 
-    source = data or read_config(Path(runs[0]))[1].data_root
-    images = open_images(source, "auto", split)
+    config, facts = read_config(Path(runs[0]))
+    images = open_as_trained(
+        data or facts.data_root, config.data, split,
+        format=format, depth_folder=depth_folder, tags_from=tags_from,
+    )  # fmt: skip
     page = write_report([Path(run) for run in runs], Path(out), data=images, examples=examples)
     print(f"report in {page}")
     return 0
