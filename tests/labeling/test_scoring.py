@@ -5,7 +5,7 @@ import torch
 
 from dealseg.cam import threshold_mask
 from dealseg.errors import ConfigError, DataError
-from dealseg.labeling import LabelOptions, score_dataset, score_image, scoring
+from dealseg.labeling import LabelOptions, class_maps, score_dataset, score_image, scoring
 from fake_networks import ColourCam, fake_run
 from fakes import MemoryDataset
 from oracles import cam as cam_oracle
@@ -54,6 +54,19 @@ def test_winner_and_score_equal_the_plain_loop_over_scales_and_mirror_images(siz
     assert found.winner.shape == size
     assert found.score.min() >= 0
     assert found.score.max() <= 1
+
+
+@torch.no_grad()
+def test_class_maps_equal_the_plain_loop_for_each_class_that_is_there():
+    image, tags = picture((24, 32)), torch.tensor([1.0, 0.0, 1.0])
+    chosen = LabelOptions(scales=(1.0, 1.5))
+    found = class_maps(ColourCam(), image, tags, long_side=48, options=chosen)
+    maps = oracle.scores(ColourCam(), image.float(), tags, 48, (1.0, 1.5), True)
+    assert found.present.tolist() == [0, 2]
+    torch.testing.assert_close(found.maps, maps[[0, 2]].float(), atol=1e-6, rtol=0)
+    assert not found.predicted
+    none = class_maps(ColourCam(), image, 0 * tags, long_side=48, options=chosen)
+    assert none.maps.shape == (0, 24, 32)
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)

@@ -3,8 +3,10 @@
 from dealseg.data.palette import colour_of, palette
 from dealseg.labeling.scoring import (
     DEFAULT_THRESHOLD,
+    ClassMaps,
     ImageScores,
     LabelOptions,
+    class_maps,
     label_options,
     score_dataset,
     score_image,
@@ -14,9 +16,11 @@ from dealseg.labeling.writing import LabelResult, claim, label_dataset, mask_pat
 
 __all__ = [
     "DEFAULT_THRESHOLD",
+    "ClassMaps",
     "ImageScores",
     "LabelOptions",
     "LabelResult",
+    "class_maps",
     "claim",
     "colour_of",
     "label_dataset",

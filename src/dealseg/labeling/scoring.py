@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
 from dealseg.cam import normalise_cams, predicted_tags, winner_and_score
@@ -104,6 +104,23 @@ class ImageScores:
     predicted: bool
 
 
+@dataclass(frozen=True)
+class ClassMaps:
+    """What a network says about one image, before anything is decided.
+
+    Attributes:
+        maps: normalised CAMs of the classes present, in [0, 1], at the image's size.
+        present: their indices among the run's classes, from 0, ascending.
+        tag_scores: class probabilities of the image.
+        predicted: whether the tags came from the network.
+    """
+
+    maps: Float[Tensor, "n h w"]
+    present: Int64[Tensor, " n"]
+    tag_scores: Float[Tensor, " k"]
+    predicted: bool
+
+
 @torch.no_grad()
 def score_image(
     model: CamModel,
@@ -113,7 +130,22 @@ def score_image(
     long_side: int,
     options: LabelOptions,
 ) -> ImageScores:
-    """Score one image: ReLU'd CAMs summed over scales and mirror images, normalised, winner taken.
+    """Score one image: the winner of :func:`class_maps`, which documents the arguments."""
+    found = class_maps(model, image, tags, long_side=long_side, options=options)
+    winner, score = _winner(found.maps, found.present)
+    return ImageScores(winner.cpu(), score.cpu(), found.tag_scores.cpu(), found.predicted)
+
+
+@torch.no_grad()
+def class_maps(
+    model: CamModel,
+    image: UInt8[Tensor, "3 h w"],
+    tags: Float[Tensor, " k"] | None,
+    *,
+    long_side: int,
+    options: LabelOptions,
+) -> ClassMaps:
+    """Return one image's CAMs: ReLU'd, summed over scales and mirror images, normalised.
 
     Source: the multi-scale flip inference of SEAM and WeakTr. Departure: maps are summed on the
     training grid of pixels (`long_side`), not on the image's, and only the normalised maps of the
@@ -121,7 +153,7 @@ def score_image(
     classes times the image.
 
     Args:
-        model: network in evaluation mode, on the device to use.
+        model: network in evaluation mode, on the device to use; the result is there too.
         image: RGB.
         tags: 1 for classes in the image; None predicts them from the class scores.
         long_side: longer side, in pixels, that the network was trained at.
@@ -139,15 +171,14 @@ def score_image(
     if total is None:
         raise ConfigError("scales must not be empty")
     scores = torch.stack(logits).mean(0)
-    present = (
+    tagged = (
         tags[None].to(device) if tags is not None else predicted_tags(scores, options.probability)
     )
-    chosen = present[0].nonzero().flatten()
-    maps = normalise_cams(
-        total[:, chosen], torch.ones_like(total[:, chosen, 0, 0]), model.normalisation
-    )
-    winner, score = _at_image_size(maps, chosen, (image.shape[-2], image.shape[-1]))
-    return ImageScores(winner.cpu(), score.cpu(), scores[0].sigmoid().cpu(), tags is None)
+    present = tagged[0].nonzero().flatten()
+    maps = total[:, present]
+    maps = normalise_cams(maps, torch.ones_like(maps[..., 0, 0]), model.normalisation)
+    maps = _at_image_size(maps, (image.shape[-2], image.shape[-1]))
+    return ClassMaps(maps, present, scores[0].sigmoid(), tags is None)
 
 
 @dataclass(frozen=True)
@@ -170,14 +201,20 @@ def _fit(height: int, width: int, long_side: int) -> tuple[int, int]:
     return max(1, round(height * factor)), max(1, round(width * factor))
 
 
-def _at_image_size(
-    maps: Tensor, present: Tensor, size: tuple[int, int]
+def _at_image_size(maps: Tensor, size: tuple[int, int]) -> Float[Tensor, "n h w"]:
+    if maps.shape[1] == 0:
+        return maps.new_zeros(0, *size)
+    return F.interpolate(maps, size, mode="bilinear")[0]
+
+
+def _winner(
+    maps: Float[Tensor, "n h w"], present: Int64[Tensor, " n"]
 ) -> tuple[UInt8[Tensor, "h w"], Float[Tensor, "h w"]]:
-    """Bring the normalised maps of the present classes to the image's size and take the winner."""
+    """Return the mask value of the largest map and its score; class 1 with score 0 of no maps."""
     if len(present) == 0:
-        winner = torch.ones(size, dtype=torch.uint8, device=maps.device)
-        return winner, torch.zeros(size, device=maps.device)
-    winner, score = winner_and_score(F.interpolate(maps, size, mode="bilinear")[0])
+        size = maps.shape[1:]
+        return maps.new_ones(size, dtype=torch.uint8), maps.new_zeros(size)
+    winner, score = winner_and_score(maps)
     return (present + 1).to(torch.uint8)[winner.long() - 1], score
 
 
