@@ -7,7 +7,7 @@ import torch
 from make_bop import IDS, dump, quarter, write_bop, write_onboarding, write_scene
 from make_folder import SIZE, save, scene
 
-from dealseg.data import DepthInfo, RgbdDataset, open_dataset
+from dealseg.data import DepthInfo, RgbdDataset, check_dataset, open_dataset, training_split
 from dealseg.errors import DataError
 
 
@@ -284,3 +284,36 @@ def test_a_link_back_to_the_root_does_not_trap_the_search(tmp_path):
     write_scene(tmp_path / "train/000001")
     (tmp_path / "train/loop").symlink_to(tmp_path, target_is_directory=True)
     assert open_dataset(tmp_path).names == tuple(f"train/000001/{i:06d}" for i in IDS)
+
+
+def test_the_ids_of_the_objects_travel_with_the_data_set(root):
+    assert open_dataset(root).class_ids == (2, 5, 9)
+    assert open_dataset(root, split="val").class_ids == (2, 5, 9)
+    assert check_dataset(root).class_ids == {"1": 2, "2": 5, "3": 9}
+
+
+def test_the_ids_of_named_objects_are_those_of_the_description(root):
+    (root / "dataset.yaml").write_text("classes: {9: bowl, 2: spoon, 5: mug}\n")
+    dataset = open_dataset(root)
+    by_name = dict(zip(dataset.classes, dataset.class_ids, strict=True))
+    assert by_name == {"spoon": 2, "mug": 5, "bowl": 9}
+
+
+def test_frames_are_held_out_of_onboarding_sequences_alone_where_there_are_any(tmp_path):
+    write_onboarding(tmp_path / "onboarding_static", (5, 9), ids=tuple(range(5)))
+    write_bop(tmp_path)
+    names = [
+        n for part in ("train", "val") for n in open_dataset(tmp_path, split=f"frames:{part}").names
+    ]
+    assert len(names) == 4 * 5
+    assert all(name.startswith("onboarding_static/") for name in names)
+
+
+def test_of_sequences_beside_training_images_the_split_to_train_on_has_to_be_said(tmp_path):
+    write_onboarding(tmp_path / "onboarding_static", (5, 9))
+    assert training_split(tmp_path) is None
+    write_scene(tmp_path / "train_pbr/000000", (5, 9))
+    expected = r"onboarding sequences and train_pbr.*onboarding.*frames:train.*or train"
+    with pytest.raises(DataError, match=expected):
+        training_split(tmp_path)
+    assert len(open_dataset(tmp_path, split="onboarding")) == 4 * len(IDS)

@@ -28,7 +28,14 @@ from dealseg.data.folder import split_file
 from dealseg.data.frames import Frame, FrameDataset
 from dealseg.data.held_out import FORMS, Protocol, parse_protocol
 from dealseg.data.masks import InstanceMasks
-from dealseg.data.scenes import Instance, Scene, data_root, find_scenes, read_scene
+from dealseg.data.scenes import (
+    ONBOARDING,
+    Instance,
+    Scene,
+    data_root,
+    find_scenes,
+    read_scene,
+)
 
 _IMAGE_SUFFIXES = (*IMAGE_SUFFIXES, ".tif", ".tiff")
 
@@ -76,7 +83,25 @@ def open_bop(
         raise file_error(path, "the scenes here list no image")
     if depth_folder != "depth" and not any(frame.depth for frame in frames):
         raise file_error(path, f"no scene has a depth file in {depth_folder}/")
-    return FrameDataset(path, classes.names, tuple(frames))
+    return FrameDataset(path, classes.names, tuple(frames), class_ids=classes.ids)
+
+
+def bop_training_split(path: Path) -> str | None:
+    """Return `train` where there are folders of that split, else None: all images.
+
+    Raises:
+        DataError: if onboarding sequences lie beside them, as in the whole of HOPE.
+    """
+    scenes = find_scenes(path)
+    parts = {part for scene in scenes for part in scene.relative_to(path).parts[:-1]}
+    train = sorted(part for part in parts if part.startswith("train"))
+    if train and any(ONBOARDING.fullmatch(scene.name) for scene in scenes):
+        problem = (
+            f"holds onboarding sequences and {train[0]}/; say which to train on with "
+            "--data.split: onboarding (or frames:train, side:train) or train"
+        )
+        raise file_error(path, problem)
+    return "train" if train else None
 
 
 def _lenient_scene(folder: Path, complain: Complain) -> Scene | None:
@@ -96,7 +121,7 @@ def _find_description(path: Path) -> Description:
 
 
 class _Classes:
-    """Names of the classes and the mask value of each `obj_id`."""
+    """Names of the classes, their `obj_id`, and the mask value of each of these."""
 
     def __init__(
         self, path: Path, scenes: list[Scene], description: Description, complain: Complain
@@ -108,6 +133,7 @@ class _Classes:
             self.names = tuple(f"obj_{obj_id:06d}" for obj_id in ids)
         if len(ids) > MAX_CLASSES:
             raise file_error(path, f"at most {MAX_CLASSES} objects fit in a mask, got {len(ids)}")
+        self.ids = ids
         self.depth = description.depth
         self.value = {obj_id: value for value, obj_id in enumerate(ids, start=1)}
         for scene in scenes:
@@ -139,7 +165,7 @@ def _all_ids(path: Path, scenes: list[Scene], complain: Complain) -> set[int]:
 
 def _choose(path: Path, scenes: list[Scene], split: str, protocol: Protocol | None) -> list[Scene]:
     if protocol and protocol.name == "frames":
-        return scenes
+        return [scene for scene in scenes if scene.onboarded is not None] or scenes
     side = protocol.side if protocol else split
     if chosen := [scene for scene in scenes if scene.side == side]:
         return chosen

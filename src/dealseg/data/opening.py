@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from dealseg.data.base import RgbdDataset
-from dealseg.data.bop import open_bop
+from dealseg.data.bop import bop_training_split, open_bop
 from dealseg.data.coco import coco_training_split, find_coco, open_coco
 from dealseg.data.depth_apart import depth_apart, with_depth_of
 from dealseg.data.files import Complain, fail, file_error
@@ -101,7 +101,7 @@ def training_split(
     Of `voc` it is `train_aug` if that is there: SBD's 10,582 images, on which the field trains.
 
     Raises:
-        DataError: if it is not a data set.
+        DataError: if it is not a data set, or one of which the part has to be chosen.
     """
     root = Path(path)
     told = tell_format(root, format)
@@ -109,10 +109,9 @@ def training_split(
         return voc_training_split(root)
     if told == "coco":
         return coco_training_split(root)
-    scenes = find_scenes(root) if told == "bop" else []
-    folders = {part for scene in scenes for part in scene.relative_to(root).parts[:-1]}
-    named = any(folder.startswith("train") for folder in folders)
-    return "train" if named or split_file(root, "train") else None
+    if split_file(root, "train"):
+        return "train"
+    return bop_training_split(root) if told == "bop" else None
 
 
 def tell_format(root: Path, format: Format) -> Told:  # noqa: A002 - the name of the flag

@@ -33,6 +33,7 @@ def test_the_tree_is_that_of_the_archives(root):
     assert {path.name for path in scene.iterdir()} == {
         "rgb",
         "depth",
+        "depth_estimate",
         "mask_visib",
         "scene_gt.json",
         "scene_gt_info.json",
@@ -61,6 +62,19 @@ def test_every_image_has_the_tag_depth_and_mask_of_its_folder(root):
         depth, valid = dataset.depth(index)
         assert valid.float().mean() > 0.5
         assert 0.2 < depth[valid].median() < 1.5
+
+
+def test_the_estimate_is_inverse_depth_without_a_hole_and_follows_the_sensor(root):
+    sensor, estimate = (open_dataset(root, depth_folder=f) for f in ("depth", "depth_estimate"))
+    assert estimate.depth_info.kind == "relative"
+    for index in range(len(sensor)):
+        metres, valid = sensor.depth(index)
+        near, everywhere = estimate.depth(index)
+        assert everywhere.all()
+        assert near.shape == (1, 16, 16)
+        fine = torch.nn.functional.interpolate(near[None], metres.shape[-2:], mode="bilinear")[0]
+        pairs = torch.stack([fine[valid], 1 / metres[valid]])
+        assert torch.corrcoef(pairs)[0, 1] > 0.95
 
 
 def test_the_object_is_nearer_than_what_lies_just_beside_it(root):

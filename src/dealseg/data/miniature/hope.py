@@ -1,15 +1,18 @@
 """A tiny rendered copy of HOPE's static onboarding sequences, in their layout."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 from tqdm import tqdm
 
+from dealseg.data.miniature.pictures import ESTIMATE, write_estimate
 from dealseg.data.scenes import SIDES
 from dealseg.data.synthetic.arrange import sample_scene
-from dealseg.data.synthetic.film import Picture, expose
+from dealseg.data.synthetic.film import DEPTH_SCALE, Picture, expose
 from dealseg.data.synthetic.light import light_map
 from dealseg.data.synthetic.plan import Plan
 from dealseg.data.synthetic.render import render
@@ -22,7 +25,7 @@ from dealseg.errors import ConfigError, DataError
 OBJECTS = 28
 """Objects of the real data set."""
 
-VERSION = 1
+VERSION = 2
 """Grows whenever the same seed gives other pictures."""
 
 _UPSIDE_DOWN = np.diag([1.0, -1.0, -1.0])
@@ -36,9 +39,10 @@ def write_hope_miniature(
     """Render `root/onboarding_static/obj_XXXXXX_{up,down}`, one object in each, all round it.
 
     As in the real set: JPEG photographs, 16-bit depth with holes, `mask_visib/`, the three JSON
-    files, and the same table under every object. The objects are those of `dealseg synth`, again
-    from the eleventh on but with other prints and measures. The same arguments give the same
-    bytes; an interrupted call is taken up by the same call.
+    files, and the same table under every object; `depth_estimate/` as `dealseg depth` writes it.
+    The objects are those of `dealseg synth`, again from the eleventh on but with other prints and
+    measures. The same arguments give the same bytes; an interrupted call is taken up by the same
+    call.
 
     Args:
         root: a new or empty folder, or one of an earlier call with the same arguments.
@@ -60,8 +64,21 @@ def write_hope_miniature(
         for obj_id, side in tqdm(sequences, desc="sequences", disable=None):
             folder = root / "onboarding_static" / f"obj_{obj_id:06d}_{side}"
             write_scene(folder, _film(table, obj_id, side, frames, size, seed), ".jpg")
+            _estimate(folder)
     except OSError as error:
         raise DataError(f"{root}: cannot write the miniature ({error})") from error
+
+
+def _estimate(scene: Path) -> None:
+    """Write `depth_estimate/` of a whole scene beside its place and move it there."""
+    draft = scene / f".{ESTIMATE}.partial"
+    if (scene / ESTIMATE).is_dir():
+        return
+    for file in sorted((scene / "depth").iterdir()):
+        with Image.open(file) as stored:
+            metres = np.asarray(stored) * DEPTH_SCALE / 1000
+        write_estimate(draft, file.stem, metres)
+    os.replace(draft, scene / ESTIMATE)
 
 
 def _require(objects: int, frames: int, size: int, seed: int) -> None:

@@ -98,14 +98,23 @@ def write_depths(root: Path, name: str, shot: Shot) -> None:
     """
     millimetres = np.rint(shot.metres * 1000).astype(np.uint16)
     _save(root / "depth" / f"{name}.png", millimetres)
-    near = _filled(shot.metres)
+    write_estimate(root / ESTIMATE, name, shot.metres)
+
+
+def write_estimate(folder: Path, name: str, metres: Float[np.ndarray, "h w"]) -> None:
+    """Write an estimate of depth at half the size, and `depth.yaml` beside it.
+
+    Args:
+        folder: of the estimates.
+        name: of the image.
+        metres: measured depth, 0 where there is none.
+    """
+    near = _filled(metres)
     size = (near.shape[1] // 2, near.shape[0] // 2)
     coarse = Image.fromarray(near.astype(np.float32)).resize(size, Image.Resampling.BOX)
     stored = np.rint(np.asarray(coarse) / INVERSE_SCALE).clip(1, 65535).astype(np.uint16)
-    _save(root / ESTIMATE / f"{name}.png", stored)
-    (root / ESTIMATE / "depth.yaml").write_text(
-        f"depth: {{kind: relative, scale: {INVERSE_SCALE:.4f}}}\n"
-    )
+    _save(folder / f"{name}.png", stored)
+    (folder / "depth.yaml").write_text(f"depth: {{kind: relative, scale: {INVERSE_SCALE:.4f}}}\n")
 
 
 def _filled(metres: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:
