@@ -99,6 +99,7 @@ def open_coco(
         _CocoFrames(listed, names, depth, rule),
         names=tuple(names),
         class_ids=class_ids,
+        image_ids=_image_ids(listed),
         facts=tuple(part.fact(wanted) for part in parts),
         remarks=tuple(remark for part in parts for remark in part.remarks()),
     )
@@ -245,6 +246,12 @@ def _chosen(
         for part, rows in listed
     ]
     return kept, [name for name in names if name in wanted]
+
+
+def _image_ids(listed: list[Listed]) -> Rows | None:
+    """Return the ids of the images; None where two annotation files use the same."""
+    ids = np.concatenate([part.index.image_ids[rows] for part, rows in listed])
+    return ids if len(np.unique(ids)) == len(ids) else None
 
 
 def _require_distinct(root: Path, names: list[str]) -> None:

@@ -20,7 +20,7 @@ from dealseg.data.json_stream import entries, text
 from dealseg.data.kept import cache_folder, keep, state_of
 from dealseg.errors import DataError
 
-VERSION = 1
+VERSION = 2
 """Grows whenever the same file gives other arrays."""
 KEEP_FROM = 4_000_000
 """Smaller annotation files, in bytes, are read faster than it is worth keeping anything."""
@@ -36,6 +36,7 @@ class CocoIndex:
         classes: names of the categories in the order of their ids.
         class_ids: their ids.
         files: the `file_name` of each image.
+        image_ids: the id of each image.
         sizes: height and width of each image.
         starts: where the objects of each image begin, and where the last ends.
         values: mask value of each object, the place of its category from 1.
@@ -48,6 +49,7 @@ class CocoIndex:
     classes: tuple[str, ...]
     class_ids: tuple[int, ...]
     files: tuple[str, ...]
+    image_ids: Int64[np.ndarray, " n"]
     sizes: Int32[np.ndarray, "n 2"]
     starts: Int64[np.ndarray, " n1"]
     values: Int32[np.ndarray, " m"]
@@ -160,6 +162,7 @@ def _joined(file: Path, tables: _Tables) -> CocoIndex:
         classes=tuple(tables.names[number] for number in ids),
         class_ids=tuple(ids),
         files=tuple(tables.files),
+        image_ids=image_ids,
         sizes=np.array(tables.sizes, np.int32).reshape(-1, 2),
         starts=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
         values=values[order].astype(np.int32),
@@ -230,4 +233,4 @@ def _recall(file: Path, kept: Path) -> CocoIndex | None:
 
 
 _TEXTS = ("classes", "files")
-_ARRAYS = ("sizes", "starts", "values", "crowd", "areas", "places")
+_ARRAYS = ("image_ids", "sizes", "starts", "values", "crowd", "areas", "places")

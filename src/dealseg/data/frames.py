@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor
 
 from dealseg.data.base import DepthInfo, same_aspect
@@ -58,6 +58,7 @@ class FrameDataset:
         depth_info: how the first depth file is read; the others may differ by number type and,
             in BOP, by scale.
         class_ids: the data set's own id of each class where it has one, else None.
+        image_ids: the data set's own number of each image where it has one, else None.
         facts: what a user should know of the listing, for `dealseg check`.
         remarks: what may make training worse, by kind, for `dealseg check`.
     """
@@ -70,6 +71,7 @@ class FrameDataset:
         *,
         names: tuple[str, ...] | None = None,
         class_ids: tuple[int, ...] | None = None,
+        image_ids: Int64[np.ndarray, " n"] | None = None,
         facts: tuple[str, ...] = (),
         remarks: tuple[tuple[str, FileError], ...] = (),
     ):
@@ -78,6 +80,7 @@ class FrameDataset:
         self.frames = frames
         self.names = tuple(frame.name for frame in frames) if names is None else names
         self.class_ids = class_ids
+        self.image_ids = image_ids
         self.facts = facts
         self.remarks = remarks
         self.depth_info = _first_depth_info(frames)
