@@ -166,8 +166,22 @@ def image_size(file: Path) -> tuple[int, int]:
         if image.format == "TIFF":  # releases of Pillow differ in when they turn these
             width, height = ImageOps.exif_transpose(image).size
             return height, width
-        turned = image.getexif().get(ExifTags.Base.Orientation, 1) in {5, 6, 7, 8}
+        turned = _orientation(image) in {5, 6, 7, 8}
         return image.size if turned else (image.height, image.width)
+
+
+def is_turned(file: Path) -> bool:
+    """Return whether a picture is stored turned or mirrored, as its EXIF orientation says.
+
+    Raises:
+        DataError: if it is not a picture.
+    """
+    with reading(file, "image"), Image.open(file, formats=_FORMATS) as image:
+        return _orientation(image) in range(2, 9)
+
+
+def _orientation(image: Image.Image) -> Any:
+    return image.getexif().get(ExifTags.Base.Orientation, 1)
 
 
 def read_image(file: Path) -> UInt8[Tensor, "3 h w"]:
