@@ -21,7 +21,7 @@ Commands = Mapping[str, Callable[..., int]]
 
 DESCRIPTION = "From RGB-D recordings with image-level tags to pixel masks."
 
-ASKED = ("out", "depth_noise")
+ASKED = ("out", "depth_noise", "format")
 """Arguments that must be given and are options none the less."""
 
 RECORDED = ("classes", "data_root", "depth_kind")

@@ -9,6 +9,7 @@ from dealseg.arguments import parse
 from dealseg.cli.data import check, noise, synth
 from dealseg.cli.estimating import depth
 from dealseg.cli.experiments import experiment
+from dealseg.cli.exporting import export
 from dealseg.cli.masks import evaluate, label
 from dealseg.cli.networks import methods, weights
 from dealseg.cli.showing import demo, report
@@ -24,6 +25,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "train": train,
     "label": label,
     "evaluate": evaluate,
+    "export": export,
     "report": report,
     "demo": demo,
     "methods": methods,
