@@ -1,5 +1,6 @@
 """Depth for a whole data set: resumable, atomic, beside a sensor's, and usable at once."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -153,6 +154,28 @@ def test_an_interrupted_call_leaves_whole_maps_and_the_same_call_goes_on(
     assert (done.written, done.kept) == (8 - len(part), len(part) - 1)
     assert contents(mixed / "depth_estimate") == whole
     assert all(path.stat().st_mtime_ns == before for path, before in times.items())
+    assert estimate_depth(dataset, estimator).written == 0
+
+
+def test_the_map_of_an_image_that_was_replaced_is_made_again(mixed, estimator, tmp_path):
+    dataset = open_dataset(mixed)
+    estimate_depth(dataset, estimator)
+    before = contents(mixed / "depth_estimate")
+    shutil.copytree(mixed, tmp_path / "copied")  # other times, same images
+    assert estimate_depth(open_dataset(tmp_path / "copied"), estimator).written == 0
+    save(mixed / "images/plate/0002.png", scene(5, (50, 64))[0])
+    (mixed / "depth_estimate/cup/0001.png").write_bytes(b"cut off")
+    done = estimate_depth(dataset, estimator)
+    assert (done.written, done.kept, done.renewed) == (2, 5, 2)
+    after = contents(mixed / "depth_estimate")
+    assert {name for name in after if after[name] != before[name]} == {"plate/0002.png"}
+
+
+def test_maps_that_do_not_say_of_which_image_they_are_count_as_whole(mixed, estimator):
+    dataset = open_dataset(mixed)
+    estimate_depth(dataset, estimator)
+    file = mixed / "depth_estimate/cup/0001.png"
+    Image.open(file).save(file, format="PNG")  # without its text
     assert estimate_depth(dataset, estimator).written == 0
 
 

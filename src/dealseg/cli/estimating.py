@@ -46,6 +46,8 @@ def depth(
     kept = f", {done.kept} kept from before" if done.kept else ""
     what = "metres" if estimator.output.kind == "metric" else "relative inverse depth"
     print(f"{done.written} depth maps ({what}) written{kept} in {data}, {depth_folder}/")
+    if done.renewed:
+        print(f"{done.renewed} of them made again: damaged, or the image was replaced since")
     if done.beyond:
         print(f"{100 * done.beyond:.2g} % of the pixels are farther than can be stored; cut there")
     print(f"next: dealseg train {data} --out RUN --data.depth-folder {depth_folder}")

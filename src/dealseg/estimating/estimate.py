@@ -20,7 +20,7 @@ from dealseg.errors import ConfigError, DataError
 from dealseg.estimating.batches import Prepared, ahead, in_batches
 from dealseg.estimating.claiming import claim, require_ours_or_empty, require_plain_name
 from dealseg.estimating.estimator import Estimator
-from dealseg.estimating.storing import store, stored_info, write_depth
+from dealseg.estimating.storing import is_map_of, store, stored_info, write_depth
 
 DEFAULT_FOLDER = "depth_estimate"
 
@@ -32,11 +32,13 @@ class DepthResult:
     Attributes:
         written: maps written now.
         kept: maps found from an earlier call.
+        renewed: of those written, maps made again as they were damaged or of another image.
         beyond: share of the pixels written now that were farther than can be stored.
     """
 
     written: int
     kept: int
+    renewed: int
     beyond: float
 
 
@@ -67,7 +69,8 @@ def estimate_depth(
 ) -> DepthResult:
     """Write a 16-bit depth map for every image that has none in `folder`, and `depth.yaml`.
 
-    Maps are written whole or not at all, so an interrupted call goes on where it was.
+    Maps are written whole or not at all, so an interrupted call goes on where it was. A map whose
+    image has another size in bytes since is made again.
 
     Args:
         dataset: whose images are looked at.
@@ -87,7 +90,9 @@ def estimate_depth(
     info = stored_info(estimator.output)
     claim(_folders(dataset, folder), info, _source(estimator, long_side))
     files = [frame.depth_place(dataset.root, folder)[1] for frame in dataset.frames]
-    todo = [index for index, file in enumerate(files) if not file.is_file()]
+    there = [index for index, file in enumerate(files) if file.is_file()]
+    kept = {index for index in there if is_map_of(files[index], dataset.image_path(index))}
+    todo = [index for index in range(len(files)) if index not in kept]
 
     def write(made: tuple[int, Tensor]) -> float:
         index, estimate = made
@@ -97,7 +102,7 @@ def estimate_depth(
                 f"{dataset.image_path(index)}: the network gave no finite number; "
                 "try --precision 32-true"
             )
-        write_depth(files[index], stored)
+        write_depth(files[index], stored, dataset.image_path(index))
         return stored.beyond
 
     with ThreadPoolExecutor(threads or min(8, os.cpu_count() or 1)) as pool:
@@ -105,7 +110,9 @@ def estimate_depth(
         made = _estimates(pool, dataset, estimator, todo, size, long_side)
         written = ahead(pool, write, made, 2 * size + 8)
         beyond = list(tqdm(written, total=len(todo), desc="depth", unit="image", disable=None))
-    return DepthResult(len(todo), len(files) - len(todo), float(np.mean(beyond or [0.0])))
+    return DepthResult(
+        len(todo), len(kept), len(there) - len(kept), float(np.mean(beyond or [0.0]))
+    )
 
 
 def _require_positive(**options: int | None) -> None:

@@ -16,6 +16,7 @@ from dealseg.estimating.kinds import Output
 from dealseg.models.runs import replacing
 
 LAST = 2**16 - 1
+_IMAGE_BYTES = "image_bytes"
 _STEPS = (1.0, 2.0, 5.0, 10.0)
 """Millimetres a step may stand for: 65.5 m to 655 m."""
 
@@ -77,14 +78,35 @@ def store(estimate: Float[np.ndarray, "h w"], info: DepthInfo) -> StoredDepth:
     return StoredDepth(np.where(finite, steps, 0).astype(np.uint16), scale, low - scale)
 
 
-def write_depth(path: Path, stored: StoredDepth) -> None:
-    """Write a 16-bit PNG with `scale` and `offset` as text in it, atomically."""
+def write_depth(path: Path, stored: StoredDepth, image: Path | None = None) -> None:
+    """Write a 16-bit PNG with `scale` and `offset` as text in it, atomically.
+
+    Args:
+        path: of the PNG.
+        stored: the map.
+        image: what it is a map of; its size in bytes goes into the text as well.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     notes = PngInfo()
     notes.add_text("scale", repr(stored.scale))
     notes.add_text("offset", repr(stored.offset))
+    if image is not None:
+        notes.add_text(_IMAGE_BYTES, str(image.stat().st_size))
     with replacing(path) as partial:
         Image.fromarray(stored.values).save(partial, format="PNG", pnginfo=notes)
+
+
+def is_map_of(path: Path, image: Path) -> bool:
+    """Return whether a file is a map of this image, as far as the image's size in bytes can tell.
+
+    Times do not count, since copying a data set changes them. False for a file that is no picture.
+    """
+    try:
+        with Image.open(path, formats=("PNG",)) as picture:
+            told = picture.info.get(_IMAGE_BYTES)
+        return told is None or told == str(image.stat().st_size)
+    except (OSError, ValueError, SyntaxError):
+        return False
 
 
 def restore(path: Path) -> Float[np.ndarray, "h w"]:
