@@ -42,7 +42,8 @@ def parse(commands: Commands, argv: Sequence[str]) -> tuple[str, dict[str, Any]]
         help_line = (function.__doc__ or "").splitlines()[0]
         subcommands.add_subcommand(name, _subparser(function, help_line), help=help_line)
     words = _files_first(_with_recipes(normalised(commands, argv)))
-    typed = [word for word in words if word.partition("=")[0].removeprefix("--") in RECORDED]
+    options = (word.partition("=")[0] for word in words if word.startswith("--"))
+    typed = [option for option in options if option.removeprefix("--") in RECORDED]
     if typed:
         raise ConfigError(f"unknown option {typed[0]}; the data set says it")
     try:
@@ -115,10 +116,10 @@ def _subparser(function: Callable[..., int], description: str) -> ArgumentParser
     sub = _parser(description=description)
     sub.add_argument("--config", action="config", help="YAML file with any of these options")
     lists = {name for name, kind in inspect.get_annotations(function).items() if kind == list[str]}
-    for name in lists:
-        sub.add_argument(name, nargs="+", help=_help(function, name))
     asked = [name for name in ASKED if name in _required(function)]
     sub.add_function_arguments(function, as_positional=True, skip={*lists, *asked})
+    for name in lists:
+        sub.add_argument(name, nargs="+", help=_help(function, name))
     for name in asked:
         sub.add_argument(f"--{name}", type=str, required=True, help=_help(function, name))
     if any(is_dataclass(p.default) for p in inspect.signature(function).parameters.values()):

@@ -12,6 +12,7 @@ from dealseg.cli.experiments import experiment
 from dealseg.cli.exporting import export
 from dealseg.cli.masks import evaluate, label
 from dealseg.cli.networks import methods, weights
+from dealseg.cli.predicting import predict
 from dealseg.cli.showing import demo, report
 from dealseg.cli.training import train
 from dealseg.errors import DealsegError, one_line
@@ -26,6 +27,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "label": label,
     "evaluate": evaluate,
     "export": export,
+    "predict": predict,
     "report": report,
     "demo": demo,
     "methods": methods,
