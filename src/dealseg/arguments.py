@@ -21,10 +21,13 @@ Commands = Mapping[str, Callable[..., int]]
 
 DESCRIPTION = "From RGB-D recordings with image-level tags to pixel masks."
 
-ASKED = ("out", "depth_noise", "format")
+ASKED = ("out", "depth_noise", "format", "labels")
 """Arguments that must be given and are options none the less."""
 
-RECORDED = ("classes", "data_root", "depth_kind")
+RECORDED = (
+    *("classes", "data_root", "depth_kind"),
+    *("masks_root", "masks_used", "masks_rejected", "masks_missing"),
+)
 """What a run's `config.yaml` says of its data; passed over, so that `--config` takes the file."""
 
 

@@ -1,15 +1,17 @@
-"""A run, masks or CAM arrays against ground truth: labelling and evaluation put together."""
+"""A run of either stage, masks or CAM arrays against ground truth."""
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
 from dealseg.data import RgbdDataset
-from dealseg.errors import ConfigError
+from dealseg.errors import ConfigError, DataError
 from dealseg.evaluation import EvaluationResult, ScoredImage, SourceInfo, evaluate, open_source
 from dealseg.evaluation.sources import CamFolder, MaskFolder
 from dealseg.labeling import LabelOptions, score_dataset
 from dealseg.models import Run, load_run
 from dealseg.models.runs import CONFIG_FILE
+from dealseg.models.segmenter import TENSORS_FILE, Segmenter, is_segmenter
 
 
 class RunScores:
@@ -33,6 +35,39 @@ class RunScores:
             )
 
 
+class SegmenterScores:
+    """The scored images of a segmenter, which sees neither tags nor depth.
+
+    The score of a pixel is the probability of its best class against the background alone: above
+    the threshold 0.5 it is the class with the largest logit of all.
+
+    Args:
+        model: the network, in evaluation mode.
+        dataset: its images; only those with ground truth are scored.
+        source: its folder, for messages.
+
+    Raises:
+        DataError: if the classes are not the data set's.
+    """
+
+    threshold = 0.5
+
+    def __init__(self, model: Segmenter, dataset: RgbdDataset, source: Path) -> None:
+        if dataset.classes != model.classes:
+            raise DataError(
+                f"{dataset.root}: its classes {list(dataset.classes)} are not those of the "
+                f"segmenter {source}: {list(model.classes)}"
+            )
+        self.model, self.dataset = model, dataset
+
+    def __iter__(self) -> Iterator[ScoredImage]:
+        """Yield winner and score of each image."""
+        for index, name in enumerate(self.dataset.names):
+            if self.dataset.mask(index) is not None:
+                winner, lead = self.model.best_class(self.dataset.image(index))
+                yield ScoredImage(name, winner.cpu(), lead.sigmoid().cpu())
+
+
 def judge(
     source: Path,
     dataset: RgbdDataset,
@@ -44,7 +79,7 @@ def judge(
     allow_subset: bool = False,
     protocol: str = "full",
 ) -> EvaluationResult:
-    """Evaluate a run folder, a folder of masks or a folder of CAM arrays.
+    """Evaluate a run folder of either stage, a folder of masks or a folder of CAM arrays.
 
     Args:
         source: run folder, or what :func:`dealseg.evaluation.open_source` knows.
@@ -62,21 +97,28 @@ def judge(
     """
     if not source.is_dir():
         raise ConfigError(f"{source}: no such folder; give a run, masks or CAM arrays")
-    found: RunScores | MaskFolder | CamFolder
+    found: RunScores | SegmenterScores | MaskFolder | CamFolder
     info = None
-    if (source / CONFIG_FILE).is_file():
+    if is_segmenter(source):
+        found = SegmenterScores(Segmenter.from_pretrained(source), dataset, source)
+        checksum = hashlib.sha256((source / TENSORS_FILE).read_bytes()).hexdigest()
+        info = SourceInfo("segmenter", str(source), "none", str(source), checksum)
+    elif (source / CONFIG_FILE).is_file():
         run = load_run(source)
         found = RunScores(run, dataset, options)
         tags = options.tags if options.tags != "auto" else "data, else predicted"
         info = SourceInfo("run", str(source), tags, str(source), run.weights_sha256)
     else:
         found = open_source(source)
-    own = isinstance(found, MaskFolder) and threshold_origin != "user"
+    threshold, origin = options.threshold, threshold_origin
+    if isinstance(found, SegmenterScores) and origin != "user":
+        threshold, origin = found.threshold, "largest logit"
+    own = isinstance(found, MaskFolder) and origin != "user"
     return evaluate(
         found,
         dataset,
-        threshold=None if own else options.threshold,
-        threshold_origin=None if own else threshold_origin,
+        threshold=None if own else threshold,
+        threshold_origin=None if own else origin,
         split=split,
         info=info,
         boundaries=boundaries,

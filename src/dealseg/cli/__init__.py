@@ -13,6 +13,7 @@ from dealseg.cli.exporting import export
 from dealseg.cli.masks import evaluate, label
 from dealseg.cli.networks import methods, weights
 from dealseg.cli.predicting import predict
+from dealseg.cli.segmenting import train_segmenter
 from dealseg.cli.showing import demo, report
 from dealseg.cli.training import train
 from dealseg.errors import DealsegError, one_line
@@ -25,6 +26,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "noise": noise,
     "train": train,
     "label": label,
+    "train-segmenter": train_segmenter,
     "evaluate": evaluate,
     "export": export,
     "predict": predict,

@@ -8,6 +8,12 @@ from dealseg.config.label import LabelConfig
 from dealseg.config.losses import DealConfig, FslConfig, IslConfig
 from dealseg.config.model import ModelConfig
 from dealseg.config.optim import OptimConfig
+from dealseg.config.segmenter import SegmenterConfig
+from dealseg.config.segmenter_training import (
+    SegmenterDataConfig,
+    SegmenterLossConfig,
+    SegmenterTrainConfig,
+)
 from dealseg.config.training import TrainConfig
 
 __all__ = [
@@ -19,5 +25,9 @@ __all__ = [
     "LabelConfig",
     "ModelConfig",
     "OptimConfig",
+    "SegmenterConfig",
+    "SegmenterDataConfig",
+    "SegmenterLossConfig",
+    "SegmenterTrainConfig",
     "TrainConfig",
 ]

@@ -17,8 +17,15 @@ from dealseg.losses.feature_similarity import (
     feature_similarity,
     predictions_from_cams,
 )
+from dealseg.losses.gradient_clipping import clipping_level, gradient_clipping
 from dealseg.losses.importance_sampling import ImportanceSampling, importance_sampling
 from dealseg.losses.min_pooling import MinPooling, min_pooling
+from dealseg.losses.noisy_masks import (
+    generalised_cross_entropy,
+    pixel_cross_entropy,
+    symmetric_cross_entropy,
+    weighted_mean,
+)
 from dealseg.losses.siamese import SiameseLosses, View, siamese_losses
 from dealseg.losses.soft_margin import MultilabelSoftMargin, multilabel_soft_margin
 
@@ -37,6 +44,7 @@ __all__ = [
     "View",
     "align_cams",
     "cam_edges",
+    "clipping_level",
     "cross_equivariance",
     "depth_edge_alignment",
     "depth_edges",
@@ -45,13 +53,18 @@ __all__ = [
     "equivariance",
     "feature_similarity",
     "gate_zero",
+    "generalised_cross_entropy",
+    "gradient_clipping",
     "grid_size",
     "importance_sampling",
     "max_norm",
     "min_pooling",
     "multilabel_soft_margin",
     "near_support",
+    "pixel_cross_entropy",
     "predictions_from_cams",
     "siamese_losses",
     "sobel_magnitude",
+    "symmetric_cross_entropy",
+    "weighted_mean",
 ]

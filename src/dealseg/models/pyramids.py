@@ -17,7 +17,11 @@ from dealseg.errors import ConfigError
 from dealseg.models.base import IMAGENET_MEAN, IMAGENET_STD, Features
 from dealseg.models.weights import EMBEDDED_BACKBONE, load_into, pretrained_state
 
-MULTIPLE = 32
+Size = tuple[Any, Any]
+"""Height and width; not plain numbers while PyTorch traces a network."""
+LEVELS = 5
+"""1/2 to 1/32 of the image's size; some encoders begin at 1/4."""
+MULTIPLE = 2**LEVELS
 """Sides of the images that these networks take are multiples of this."""
 
 _NEEDED = {"fpn": (1, 2, 3, 4), "unet": (0, 1, 2, 3, 4), "deeplabv3plus": (1, 4)}
@@ -73,19 +77,25 @@ class Pyramid(nn.Module):
         """Return the modules of the first `count` levels."""
         return [module for level in self._levels()[:count] for module in level]
 
+    def freeze(self, count: int) -> None:
+        """Make the parameters of the first `count` levels constant."""
+        for module in self.stage_modules(count):
+            module.requires_grad_(False)
+
     def encode(self, x: Tensor, count: int) -> Features:
         """Return what the rest needs of the first `count` levels; the image itself for 0."""
         if count == 0:
             return {"x": x}
-        found = {}
-        for number, level in enumerate(self._levels()[:count]):
+        found, levels = {}, self._levels()
+        for number, level in enumerate(levels[:count]):
             for module in level:
                 x = module(x)
-            if number in self.needed or (number == count - 1 and count < self.stage_count - 1):
+            needed = number + LEVELS - len(levels) in self.needed
+            if needed or (number == count - 1 and count < len(levels)):
                 found[str(number)] = x
         return found
 
-    def decode(self, features: Features, count: int, size: tuple[int, int]) -> Tensor:
+    def decode(self, features: Features, count: int, size: Size) -> Tensor:
         """Return class logits on the decoder's own grid, for images of `size`."""
         levels = self._levels()
         if not levels:
@@ -97,13 +107,13 @@ class Pyramid(nn.Module):
             for module in level:
                 x = module(x)
             maps.append(x)
-        return self._decoded([*self._finer(some, 6 - len(maps), size), *maps])
+        return self._decoded([*self._finer(some, LEVELS + 1 - len(maps), size), *maps])
 
     def head_parameters(self) -> list[nn.Parameter]:
         """Return the parameters that start from scratch."""
         return [*self.decoder.parameters(), *self.head.parameters()]
 
-    def _finer(self, some: Tensor, count: int, size: tuple[int, int]) -> list[Tensor]:
+    def _finer(self, some: Tensor, count: int, size: Size) -> list[Tensor]:
         """Return maps without channels for the sizes that the encoder has none for."""
         height, width = size
         shapes = [(height // 2**number, width // 2**number) for number in range(count)]

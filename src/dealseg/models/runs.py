@@ -6,14 +6,14 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, TypeVar, get_type_hints
 
 import torch
 import yaml
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
-from dealseg.config import TrainConfig
+from dealseg.config import SegmenterTrainConfig, TrainConfig
 from dealseg.errors import CheckpointError, ConfigError
 from dealseg.models.base import CamModel
 from dealseg.models.registry import create
@@ -21,6 +21,8 @@ from dealseg.models.weights import read_state
 
 CONFIG_FILE = "config.yaml"
 WEIGHTS_FILE = "weights.safetensors"
+
+AnyConfig = TrainConfig | SegmenterTrainConfig
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,32 @@ class RunFacts:
     classes: tuple[str, ...]
     data_root: str
     depth_kind: str
+
+
+@dataclass(frozen=True)
+class SegmenterFacts:
+    """What the training of a segmenter knew of its data.
+
+    Attributes:
+        classes: foreground class names in mask order.
+        data_root: the data set of the images.
+        masks_root: the folder of the masks.
+        masks_used: images that have a mask to learn from.
+        masks_rejected: images left out because a review rejects their masks.
+        masks_missing: images left out because they have no mask.
+    """
+
+    classes: tuple[str, ...]
+    data_root: str
+    masks_root: str
+    masks_used: int
+    masks_rejected: int
+    masks_missing: int
+
+
+AnyFacts = RunFacts | SegmenterFacts
+C = TypeVar("C", TrainConfig, SegmenterTrainConfig)
+Facts = TypeVar("Facts", RunFacts, SegmenterFacts)
 
 
 @dataclass(frozen=True)
@@ -57,17 +85,27 @@ class Run:
     weights_sha256: str
 
 
-def write_config(folder: Path, config: TrainConfig, facts: RunFacts) -> None:
+def write_config(folder: Path, config: AnyConfig, facts: AnyFacts) -> None:
     """Write `config.yaml`, atomically."""
     content = _plain({**asdict(config), **asdict(facts)})
     write_text(folder / CONFIG_FILE, yaml.safe_dump(content, sort_keys=False))
 
 
 def read_config(folder: Path) -> tuple[TrainConfig, RunFacts]:
-    """Read `config.yaml` of a run folder.
+    """Read `config.yaml` of a first-stage run.
 
     Raises:
-        CheckpointError: if the folder is no run, or its configuration is of another version.
+        CheckpointError: if the folder is no such run, or its configuration is of another version.
+    """
+    return read_config_of(folder, TrainConfig, RunFacts)
+
+
+def read_config_of(folder: Path, kind: type[C], facts_kind: type[Facts]) -> tuple[C, Facts]:
+    """Read `config.yaml` of a run folder of either stage.
+
+    Raises:
+        CheckpointError: if the folder is no run of that stage, or its configuration is of another
+            version.
     """
     path = folder / CONFIG_FILE
     try:
@@ -76,10 +114,17 @@ def read_config(folder: Path) -> tuple[TrainConfig, RunFacts]:
         raise CheckpointError(f"{folder}: not a run folder ({CONFIG_FILE} is missing)") from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise CheckpointError(f"{path}: not readable ({str(error).splitlines()[0]})") from error
+    if isinstance(content, dict) and ("masks_root" in content) != (facts_kind is SegmenterFacts):
+        found, way_out = (
+            ("a segmenter", "its masks are written by dealseg predict")
+            if "masks_root" in content
+            else ("a first-stage run", "give the folder of dealseg train-segmenter")
+        )
+        raise CheckpointError(f"{folder}: is {found}; {way_out}")
     try:
-        facts = {f.name: content.pop(f.name) for f in fields(RunFacts)}
+        facts = {f.name: content.pop(f.name) for f in fields(facts_kind)}
         facts["classes"] = tuple(facts["classes"])
-        return from_mapping(TrainConfig, content), RunFacts(**facts)
+        return from_mapping(kind, content), facts_kind(**facts)
     except (AttributeError, KeyError, TypeError, ConfigError) as error:
         raise CheckpointError(f"{path}: not a configuration of this version: {error}") from error
 

@@ -10,15 +10,17 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, UInt8
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from dealseg.config.segmenter import SegmenterConfig
-from dealseg.errors import CheckpointError, ConfigError, DataError
+from dealseg.errors import CheckpointError, ConfigError
 from dealseg.models.base import Features, own_randomness
-from dealseg.models.pyramids import Pyramid
+from dealseg.models.mask_transformer import MaskTransformer
+from dealseg.models.pixels import rgb_array
+from dealseg.models.pyramids import Pyramid, Size
 from dealseg.models.runs import CONFIG_FILE, from_mapping, replacing, write_text
 from dealseg.models.weights import read_state
 
@@ -64,9 +66,10 @@ class Segmenter(nn.Module):
             raise ConfigError(f"classes must be 1 to 254 names, got {len(classes)}")
         self.classes, self.long_side = tuple(classes), long_side
         config = config or SegmenterConfig()
-        self.config = replace(config, backbone=config.backbone or Pyramid.default_backbone)
+        kind = MaskTransformer if config.architecture == "mask_transformer" else Pyramid
+        self.config = replace(config, backbone=config.backbone or kind.default_backbone)
         with own_randomness(generator):
-            self.net = Pyramid(len(classes) + 1, self.config)
+            self.net = kind(len(classes) + 1, self.config)
         self.set_normalisation(self.net.mean, self.net.std)
         self.stage_count = self.net.stage_count
         if not 0 <= frozen_stages < self.stage_count:
@@ -75,8 +78,7 @@ class Segmenter(nn.Module):
                 f"got {frozen_stages}"
             )
         self.frozen_stages = frozen_stages
-        for module in self.net.stage_modules(frozen_stages):
-            module.requires_grad_(False)
+        self.net.freeze(frozen_stages)
 
     def set_normalisation(self, mean: Sequence[float], std: Sequence[float]) -> None:
         """Say which mean and deviation are taken from RGB in [0, 1]."""
@@ -96,7 +98,7 @@ class Segmenter(nn.Module):
         """Return what the frozen levels make of images whose sides are multiples of the net's."""
         return self.net.encode((image - self.mean) / self.std, self.frozen_stages)
 
-    def decode(self, features: Features, size: tuple[int, int]) -> Float[Tensor, "b c h2 w2"]:
+    def decode(self, features: Features, size: Size) -> Float[Tensor, "b c h2 w2"]:
         """Return logits on the decoder's own grid from what :meth:`encode` gave of `size`."""
         return self.net.decode(features, self.frozen_stages, size)
 
@@ -126,13 +128,23 @@ class Segmenter(nn.Module):
         Raises:
             DataError: if the file cannot be read or the array is no RGB image.
         """
-        pixels = torch.tensor(rgb_array(image)).permute(2, 0, 1)[None]
-        size = (pixels.shape[-2], pixels.shape[-1])
+        winner, lead = self.best_class(torch.tensor(rgb_array(image)).permute(2, 0, 1))
+        return winner.masked_fill(lead <= 0, 0).cpu().numpy()
+
+    @torch.no_grad()
+    def best_class(
+        self, image: UInt8[Tensor, "3 h w"]
+    ) -> tuple[UInt8[Tensor, "h w"], Float[Tensor, "h w"]]:
+        """Return the best class (1..k) at each pixel of an image, and its lead over background.
+
+        The lead is the difference of the two logits: where it is positive, the class is the mask's.
+        """
+        size = (image.shape[-2], image.shape[-1])
         factor = self.long_side / max(size)
         fitted = (max(1, round(size[0] * factor)), max(1, round(size[1] * factor)))
-        scaled = pixels.to(self.mean.device).float() / 255
+        scaled = image[None].to(self.mean.device).float() / 255
         scaled = F.interpolate(scaled, fitted, mode="bilinear", antialias=True)
-        return winning_class(self(scaled)[0], size).cpu().numpy()
+        return winner_and_lead(self(scaled)[0], size)
 
     @classmethod
     def from_pretrained(
@@ -243,34 +255,24 @@ def _built(path: Path, facts: dict[str, Any]) -> Segmenter:
     return model
 
 
-def rgb_array(image: UInt8[np.ndarray, "h w 3"] | Image.Image | str | Path) -> np.ndarray:
-    """Return an image as an array, from memory or a file, turned as its EXIF says.
-
-    Raises:
-        DataError: if the file cannot be read or the array is no RGB image.
-    """
-    if isinstance(image, str | Path):
-        try:
-            with Image.open(image) as opened:
-                return np.asarray(ImageOps.exif_transpose(opened).convert("RGB"))
-        except (OSError, UnidentifiedImageError) as error:
-            raise DataError(f"{image}: cannot be read as an image ({error})") from error
-    if isinstance(image, Image.Image):
-        return np.asarray(image.convert("RGB"))
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
-        raise DataError(f"expected uint8 RGB of shape (h, w, 3), got {image.dtype} {image.shape}")
-    return image
-
-
 def winning_class(logits: Float[Tensor, "c h w"], size: tuple[int, int]) -> UInt8[Tensor, "h2 w2"]:
-    """Return the class with the largest logit at each pixel of a larger or smaller image.
+    """Return the class with the largest logit at each pixel of a map enlarged to `size`."""
+    winner, lead = winner_and_lead(logits, size)
+    return winner.masked_fill(lead <= 0, 0)
 
-    Maps are enlarged one at a time, so that memory does not grow with classes times pixels.
+
+def winner_and_lead(
+    logits: Float[Tensor, "c h w"], size: tuple[int, int]
+) -> tuple[UInt8[Tensor, "h2 w2"], Float[Tensor, "h2 w2"]]:
+    """Return the best class (1..k) at each pixel of a map enlarged to `size`, and its lead.
+
+    The lead is over the background, channel 0. Maps are enlarged one at a time, so that memory does
+    not grow with classes times pixels.
     """
-    winner = torch.zeros(size, dtype=torch.uint8, device=logits.device)
-    best = torch.full(size, -torch.inf, device=logits.device)
-    for value, each in enumerate(logits):
-        found = F.interpolate(each[None, None].float(), size, mode="bilinear")[0, 0]
+    enlarged = (F.interpolate(m[None, None].float(), size, mode="bilinear")[0, 0] for m in logits)
+    background, best = next(enlarged), next(enlarged)
+    winner = torch.ones(size, dtype=torch.uint8, device=logits.device)
+    for value, found in enumerate(enlarged, start=2):
         winner.masked_fill_(found > best, value)
         best = torch.maximum(best, found)
-    return winner
+    return winner, best - background

@@ -2,14 +2,15 @@
 
 import torch
 
-from dealseg.config import AugmentConfig, TrainConfig
+from dealseg.config import AugmentConfig
 from dealseg.data.sample import Sample, replaced, size_of
 from dealseg.data.transforms import Augmentation, augment, to_size
+from dealseg.models.runs import AnyConfig
 
 Size = tuple[int, int]
 
 
-def sample_size(config: TrainConfig, common: Size) -> Size:
+def sample_size(config: AnyConfig, common: Size) -> Size:
     """Return height and width of the training samples.
 
     Args:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,11 +26,14 @@ from dealseg.errors import DataError
 from dealseg.losses import DepthEdges, depth_edges, grid_size
 from dealseg.models import CamModel
 from dealseg.models.runs import WEIGHTS_FILE
+from dealseg.models.segmenter import Segmenter
 from dealseg.training.added import Size, colours_at
-from dealseg.training.samples import part_name, training_sample
+from dealseg.training.samples import Images, part_name, training_sample
 
 VERSION = 3
 """Grows whenever the same key would stand for other features."""
+
+Encoder = CamModel | Segmenter
 
 STALE = 3600.0
 """Seconds after which an unfinished file that nobody writes to was left by a killed process."""
@@ -48,16 +52,19 @@ def cache_stem(
     model = config.model
     start = Path(config.init) if config.init else None
     weights = Path(model.weights) if model.weights and model.pretrained else None
-    facts = [
-        VERSION,
+    network = [
         config.method,
         {**asdict(model), "weights": None},
         [checksum(path) for path in (weights, start) if path],
         None if model.pretrained and not config.init else config.seed,
-        stages,
-        size,
-        [_stamp(dataset.image_path(index)) for index in range(len(dataset))],
     ]
+    return stem_of(folder, dataset, network, stages, size)
+
+
+def stem_of(folder: Path, dataset: Images, network: Sequence[Any], stages: int, size: Size) -> Path:
+    """Return how the files of the features of a network, told by plain values, begin."""
+    stamps = [_stamp(dataset.image_path(index)) for index in range(len(dataset))]
+    facts = [VERSION, *network, stages, size, stamps]
     digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
     return folder / f"features-{digest[:16]}"
 
@@ -74,7 +81,7 @@ def _stamp(path: Path) -> tuple[str, int, int]:
 
 
 def build_features(
-    stem: Path, dataset: RgbdDataset, model: CamModel, size: Size
+    stem: Path, dataset: Images, model: Encoder, size: Size
 ) -> dict[str, np.ndarray]:
     """Return the (n, 2, ...) float16 features of all images and their mirror images, memory-mapped.
 
@@ -112,7 +119,7 @@ def _partial(stem: Path, name: str) -> Path:
 
 
 @torch.no_grad()
-def _part_names(model: CamModel, size: Size) -> tuple[str, ...]:
+def _part_names(model: Encoder, size: Size) -> tuple[str, ...]:
     """Encode a black image to learn what parts there are."""
     was = model.training
     model.eval()
@@ -122,7 +129,7 @@ def _part_names(model: CamModel, size: Size) -> tuple[str, ...]:
     return tuple(parts)
 
 
-def encoded(model: CamModel, image: Tensor) -> dict[str, Tensor]:
+def encoded(model: Encoder, image: Tensor) -> dict[str, Tensor]:
     """Return the features of every view of images, under the names that a batch has them by."""
     return {
         part_name(number, name): part
@@ -156,9 +163,7 @@ def _remove_stale(stem: Path) -> None:
 
 
 @torch.no_grad()
-def _write_features(
-    partials: dict[str, Path], dataset: RgbdDataset, model: CamModel, size: Size
-) -> None:
+def _write_features(partials: dict[str, Path], dataset: Images, model: Encoder, size: Size) -> None:
     device = next(model.parameters()).device
     stores: dict[str, np.memmap] = {}
     model.eval()

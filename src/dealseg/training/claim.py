@@ -5,15 +5,30 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
-from dealseg.config import TrainConfig
 from dealseg.errors import CheckpointError, DataError
-from dealseg.models.runs import CONFIG_FILE, WEIGHTS_FILE, RunFacts, read_config, write_config
+from dealseg.models.runs import (
+    CONFIG_FILE,
+    WEIGHTS_FILE,
+    AnyConfig,
+    AnyFacts,
+    read_config_of,
+    write_config,
+)
 
 RunState = Literal["new", "unfinished", "finished"]
 
 
-def run_state(out: Path, config: TrainConfig, facts: RunFacts, resume: bool) -> RunState:
+def run_state(
+    out: Path, config: AnyConfig, facts: AnyFacts, resume: bool, weights: str = WEIGHTS_FILE
+) -> RunState:
     """Return how far the run in `out` is; nothing is written.
+
+    Args:
+        out: the run folder.
+        config: how it is to be trained.
+        facts: on what.
+        resume: whether it may be gone on with.
+        weights: name of the file that says it is finished.
 
     Raises:
         DataError: if `out` is a run and `resume` is not set, or holds something else.
@@ -25,20 +40,21 @@ def run_state(out: Path, config: TrainConfig, facts: RunFacts, resume: bool) -> 
                 f"{out}: is a run already; go on with --resume, or choose another --out"
             )
         _require_same(out, config, facts)
-        return "finished" if (out / WEIGHTS_FILE).is_file() else "unfinished"
+        return "finished" if (out / weights).is_file() else "unfinished"
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise DataError(f"{out}: is not an empty folder; choose another --out")
     return "new"
 
 
-def claim(out: Path, config: TrainConfig, facts: RunFacts) -> None:
+def claim(out: Path, config: AnyConfig, facts: AnyFacts) -> None:
     """Make the run folder ours; from now on it takes --resume to train into it."""
     out.mkdir(parents=True, exist_ok=True)
     write_config(out, config, facts)
 
 
-def _require_same(out: Path, config: TrainConfig, facts: RunFacts) -> None:
-    before = {key: value for part in read_config(out) for key, value in _flat(asdict(part))}
+def _require_same(out: Path, config: AnyConfig, facts: AnyFacts) -> None:
+    found = read_config_of(out, type(config), type(facts))  # type: ignore[type-var]
+    before = {key: value for part in found for key, value in _flat(asdict(part))}
     for key, now in (*_flat(asdict(config)), *_flat(asdict(facts))):
         if now != before[key]:
             raise CheckpointError(

@@ -1,11 +1,11 @@
 """A training from data set to run folder, resumable after any interruption."""
 
-import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from dealseg.config import TrainConfig
 from dealseg.data import RgbdDataset
@@ -15,18 +15,24 @@ from dealseg.models import CamModel, create
 from dealseg.models.combinations import check_combination
 from dealseg.models.initialising import initialise
 from dealseg.models.registry import method
-from dealseg.models.runs import WEIGHTS_FILE, RunFacts, save_weights
+from dealseg.models.runs import RunFacts, save_weights
 from dealseg.noise import parse_noise
 from dealseg.training.added import attached_cam
 from dealseg.training.augmentation import sample_size
 from dealseg.training.cache import build_colours, build_edges, build_features, cache_stem
-from dealseg.training.claim import RunState, claim, run_state
-from dealseg.training.environment import write_environment
-from dealseg.training.running import CHECKPOINT_FILE, World, fit, own_randomness
+from dealseg.training.claim import claim
+from dealseg.training.preparing import (
+    batches,
+    carry_out,
+    chosen_device,
+    chosen_profile,
+    state_of,
+    step_count,
+)
+from dealseg.training.running import World, own_randomness
 from dealseg.training.samples import (
     Batch,
     CachedSamples,
-    EpochSampler,
     ImageSamples,
     common_size,
     required_tags,
@@ -64,12 +70,12 @@ def train(
     if config.depth_noise is not None:
         dataset = NoisyDepth(dataset, parse_noise(config.depth_noise), config.seed)
     world = World.of_environment()
-    device = _device(config)
+    device = chosen_device(config)
     with own_randomness(config.seed, device, world):
         config = _decided(config, device, world)
         _require_trainable(dataset, config)
         facts = RunFacts(dataset.classes, str(dataset.root.resolve()), dataset.depth_info.kind)
-        if _state(out, config, facts, resume, world) != "finished":
+        if state_of(out, config, facts, resume, world) != "finished":
             _train(dataset, out, config, facts, world, cache_dir or out.parent / ".features")
     return out
 
@@ -85,52 +91,26 @@ def _train(
     size = sample_size(config, common_size(dataset, config.data.long_side))
     model = _build_model(config, facts)
     samples = _samples(dataset, model, config, size, cache_dir)
-    loader = _loader(samples, config, world)
-    steps = config.optim.epochs * -(-len(loader) // config.optim.accumulate)
+    loader = batches(samples, config, world)
+    steps = step_count(loader, config)
     task = CamTask(model, config, dataset.depth_info.kind, steps, size)
-    start = time.monotonic()
-    if world.rank == 0:
-        claim(out, config, facts)
-    fit(task, loader, out, config, world)
-    if world.rank == 0:
-        write_environment(out, seconds=round(time.monotonic() - start, 1), images=len(dataset))
-        save_weights(out, model)
-        (out / CHECKPOINT_FILE).unlink(missing_ok=True)
-
-
-def _state(out: Path, config: TrainConfig, facts: RunFacts, resume: bool, world: World) -> RunState:
-    """Let the first process judge the folder; it may have claimed it before the others look."""
-    if world.rank == 0:
-        return run_state(out, config, facts, resume)
-    return "finished" if (out / WEIGHTS_FILE).is_file() else "unfinished"
-
-
-def _device(config: TrainConfig) -> str:
-    if config.device == "gpu" and not torch.cuda.is_available():
-        raise ConfigError("device is 'gpu' but there is none; take --device cpu")
-    return "gpu" if config.device != "cpu" and torch.cuda.is_available() else "cpu"
+    carry_out(
+        task, loader, out, config, world, images=len(dataset),
+        begin=partial(claim, out, config, facts), save=partial(save_weights, out, model),
+    )  # fmt: skip
 
 
 def _decided(config: TrainConfig, device: str, world: World) -> TrainConfig:
     """Fill in what `auto` and None stand for, so that the run folder says what was done."""
-    if config.precision == "16-mixed" and device == "cpu":
-        raise ConfigError("precision 16-mixed needs a GPU; take bf16-mixed or 32-true")
     check_combination(config)
     backbone = config.model.backbone or method(config.method).default_backbone
     config = replace(config, device=device, model=replace(config.model, backbone=backbone))  # type: ignore[arg-type]
     stages = _stage_count(config)
-    profile = config.profile
-    if profile == "auto":
-        whole = device == "gpu" or world.size > 1 or stages == 1
-        profile = "full" if whole else "cached"
-    if profile == "cached" and world.size > 1:
-        raise ConfigError(
-            "the cached profile is for one process; take --profile full with torchrun"
-        )
+    profile = chosen_profile(config, device, world, stages)
     frozen = config.frozen_stages
     if frozen is None:
         frozen = _all_but_last(config, stages) if profile == "cached" else 0
-    return replace(config, profile=profile, frozen_stages=frozen)
+    return replace(config, profile=profile, frozen_stages=frozen)  # type: ignore[arg-type]
 
 
 def _all_but_last(config: TrainConfig, stages: int) -> int:
@@ -210,19 +190,3 @@ def _cam_grid(model: CamModel, config: TrainConfig, size: tuple[int, int]) -> tu
     model.train(was)
     cam = output.cams[attached_cam(type(model), config, "fsl")]
     return cam.shape[-2], cam.shape[-1]
-
-
-def _loader(samples: Dataset[Batch], config: TrainConfig, world: World) -> DataLoader[Batch]:
-    """Return the batches; processes are worth it for images only, not for cached features."""
-    count = len(samples)  # type: ignore[arg-type]
-    sampler = EpochSampler(count, config.seed, world.rank, world.size)
-    workers = config.workers if config.profile == "full" else 0
-    return DataLoader(
-        samples,
-        batch_size=config.optim.batch_size,
-        sampler=sampler,
-        num_workers=workers,
-        drop_last=len(sampler) > config.optim.batch_size,
-        persistent_workers=workers > 0,
-        generator=torch.Generator().manual_seed(config.seed),
-    )

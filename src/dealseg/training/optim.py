@@ -10,12 +10,13 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LRScheduler, O
 
 from dealseg.config import OptimConfig
 from dealseg.models import CamModel
+from dealseg.models.segmenter import Segmenter
 
 SHORTEST_CYCLE = 10
 """Steps of a training below which one-cycle has no room to rise: its schedule is cosine then."""
 
 
-def build_optimizer(model: CamModel, config: OptimConfig) -> torch.optim.Optimizer:
+def build_optimizer(model: CamModel | Segmenter, config: OptimConfig) -> torch.optim.Optimizer:
     """Return AdamW or SGD over the trainable parameters; what starts from scratch learns faster."""
     groups = parameter_groups(model, config)
     if config.optimiser == "sgd":
@@ -23,7 +24,7 @@ def build_optimizer(model: CamModel, config: OptimConfig) -> torch.optim.Optimiz
     return torch.optim.AdamW(groups, weight_decay=config.weight_decay)
 
 
-def parameter_groups(model: CamModel, config: OptimConfig) -> list[dict[str, Any]]:
+def parameter_groups(model: CamModel | Segmenter, config: OptimConfig) -> list[dict[str, Any]]:
     """Return the trainable parameters: the backbone's, and the head's with a higher rate.
 
     Each is split in two where some are spared from weight decay.

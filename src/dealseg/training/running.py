@@ -18,10 +18,9 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch.utils.data import DataLoader
 
-from dealseg.config import TrainConfig
 from dealseg.errors import CheckpointError
+from dealseg.models.runs import AnyConfig
 from dealseg.training.samples import Batch
-from dealseg.training.task import CamTask
 from dealseg.training.watch import AlignmentWatch, FiniteWatch, MetricsFile, Progress
 
 CHECKPOINT_FILE = "last.ckpt"
@@ -44,7 +43,7 @@ class World:
 
 
 def fit(
-    task: CamTask, loader: DataLoader[Batch], out: Path, config: TrainConfig, world: World
+    task: LightningModule, loader: DataLoader[Batch], out: Path, config: AnyConfig, world: World
 ) -> None:
     """Train to the last epoch, from the checkpoint in `out` if there is one.
 

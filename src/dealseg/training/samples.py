@@ -16,6 +16,7 @@ from torch.utils.data import Dataset, Sampler
 
 from dealseg.config import AugmentConfig
 from dealseg.data import RgbdDataset
+from dealseg.data.labelled import Labelled
 from dealseg.data.sample import Sample, replaced
 from dealseg.data.transforms import sample_generator
 from dealseg.errors import DataError
@@ -25,6 +26,7 @@ from dealseg.training.augmentation import augmented, with_depth_of
 
 Batch = dict[str, Tensor]
 Key = tuple[int, int]
+Images = RgbdDataset | Labelled
 
 
 def training_sample(dataset: RgbdDataset, index: int, *, depth: bool = True) -> Sample:
@@ -56,7 +58,7 @@ def required_tags(dataset: RgbdDataset, index: int) -> Tensor:
     return tags
 
 
-def common_size(dataset: RgbdDataset, long_side: int, looked_at: int = 50) -> tuple[int, int]:
+def common_size(dataset: Images, long_side: int, looked_at: int = 50) -> tuple[int, int]:
     """Return the (height, width) all images are fitted into: the median aspect of some of them."""
     indices = np.unique(np.linspace(0, len(dataset) - 1, looked_at).astype(int))
     shapes = [dataset.image(int(index)).shape[-2:] for index in indices]
@@ -126,13 +128,8 @@ class CachedSamples(Dataset[Batch]):
         return len(self.tags)
 
     def __getitem__(self, key: Key) -> Batch:
-        epoch, index = key
-        chance = torch.rand((), generator=sample_generator(self.seed, epoch, index))
-        mirrored = bool(chance < self.flip)
-        parts = {
-            name: torch.from_numpy(part[index, int(mirrored)].astype(np.float32))
-            for name, part in self.features.items()
-        }
+        index = key[1]
+        parts, mirrored = drawn_view(self.features, key, self.flip, self.seed)
         return {**parts, "tags": self.tags[index], **self._maps(index, mirrored)}
 
     def _maps(self, index: int, mirrored: bool) -> Batch:
@@ -142,6 +139,20 @@ class CachedSamples(Dataset[Batch]):
         if self.colours is not None:
             maps["colours"] = self.colours[index]
         return {name: part.flip(-1) if mirrored else part for name, part in maps.items()}
+
+
+def drawn_view(
+    features: Mapping[str, np.ndarray], key: Key, flip: float, seed: int
+) -> tuple[Batch, bool]:
+    """Return the cached features of an image or of its mirror image, and whether of the latter."""
+    epoch, index = key
+    chance = torch.rand((), generator=sample_generator(seed, epoch, index))
+    mirrored = bool(chance < flip)
+    parts = {
+        name: torch.from_numpy(part[index, int(mirrored)].astype(np.float32))
+        for name, part in features.items()
+    }
+    return parts, mirrored
 
 
 def part_name(view: int, name: str) -> str:

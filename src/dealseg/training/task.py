@@ -4,12 +4,14 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
-from torch import Tensor
+from torch import Tensor, nn
 
 from dealseg.config import TrainConfig
 from dealseg.data.transforms import sample_generator
 from dealseg.depth import Kind
 from dealseg.models import CamModel, CamOutput
+from dealseg.models.runs import AnyConfig
+from dealseg.models.segmenter import Segmenter
 from dealseg.training.added import AddedLosses, Batch, Size, Step
 from dealseg.training.optim import build_optimizer, build_schedule, freeze_batch_norm
 from dealseg.training.samples import cached_views
@@ -18,7 +20,63 @@ MOST_PROCESSES = 2**16
 """No training has more, so that batch and process make one number."""
 
 
-class CamTask(LightningModule):
+class Task(LightningModule):
+    """What trainings of both stages share.
+
+    Args:
+        model: the network.
+        config: the whole training configuration.
+        steps: optimiser steps of the whole training.
+        size: height and width of the images.
+    """
+
+    model: Any
+    config: Any
+
+    def __init__(
+        self, model: CamModel | Segmenter, config: AnyConfig, steps: int, size: Size
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.config = config
+        self.steps = max(1, steps)
+        self.size = size
+
+    def _pretrained(self) -> nn.Module:
+        """Return the part of the network whose batch norms have statistics from elsewhere."""
+        network: nn.Module = self.model
+        return network
+
+    def _images(self, batch: Batch) -> Tensor:
+        """Return the images of a batch as networks take them."""
+        image = batch["image"].float() / 255
+        if self.config.channels_last:
+            image = image.contiguous(memory_format=torch.channels_last)
+        return image
+
+    def _log(self, values: dict[str, Tensor]) -> None:
+        plain = {name: value.detach().float() for name, value in values.items()}
+        size = self.config.optim.batch_size
+        self.log_dict(plain, on_step=False, on_epoch=True, batch_size=size, sync_dist=True)
+
+    def on_train_epoch_start(self) -> None:
+        """Put the network in training mode; statistics of batch norm stay if they are frozen."""
+        self.model.train()
+        if self.config.freeze_batch_norm:
+            freeze_batch_norm(self._pretrained())
+        # Dropout inside backbones knows the global generator only: the epoch decides its state.
+        own = sample_generator(self.config.seed, self.current_epoch, 2**32 - 2 - self.global_rank)
+        torch.manual_seed(own.initial_seed())
+
+    def configure_optimizers(self) -> Any:
+        """Return the configured optimiser and its schedule over all steps."""
+        config = self.config.optim
+        optimizer = build_optimizer(self.model, config)
+        schedule = build_schedule(optimizer, config, self.steps, self.steps // config.epochs)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+class CamTask(Task):
     """Trains a CAM network on tags, with a weighted sum of losses.
 
     Batches hold `tags` and either `image` (with `depth` and `valid`, where a loss asks for them),
@@ -36,11 +94,7 @@ class CamTask(LightningModule):
     def __init__(
         self, model: CamModel, config: TrainConfig, depth_kind: Kind, steps: int, size: Size
     ) -> None:
-        super().__init__()
-        self.model = model
-        self.config = config
-        self.steps = max(1, steps)
-        self.size = size
+        super().__init__(model, config, steps, size)
         self.added = AddedLosses(model, config, depth_kind)
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
@@ -61,28 +115,4 @@ class CamTask(LightningModule):
         if "image" not in batch:
             views = cached_views(batch, len(sizes))
             return [self.model.decode(*each) for each in zip(views, sizes, strict=True)]
-        image = batch["image"].float() / 255
-        if self.config.channels_last:
-            image = image.contiguous(memory_format=torch.channels_last)
-        return [self.model(view) for view in self.model.views(image)]
-
-    def _log(self, values: dict[str, Tensor]) -> None:
-        plain = {name: value.detach().float() for name, value in values.items()}
-        size = self.config.optim.batch_size
-        self.log_dict(plain, on_step=False, on_epoch=True, batch_size=size, sync_dist=True)
-
-    def on_train_epoch_start(self) -> None:
-        """Put the network in training mode; statistics of batch norm stay if they are frozen."""
-        self.model.train()
-        if self.config.freeze_batch_norm:
-            freeze_batch_norm(self.model)
-        # Dropout inside backbones knows the global generator only: the epoch decides its state.
-        own = sample_generator(self.config.seed, self.current_epoch, 2**32 - 2 - self.global_rank)
-        torch.manual_seed(own.initial_seed())
-
-    def configure_optimizers(self) -> Any:
-        """Return the configured optimiser and its schedule over all steps."""
-        config = self.config.optim
-        optimizer = build_optimizer(self.model, config)
-        schedule = build_schedule(optimizer, config, self.steps, self.steps // config.epochs)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return [self.model(view) for view in self.model.views(self._images(batch))]
