@@ -13,6 +13,7 @@ from dealseg.cli.exporting import export
 from dealseg.cli.masks import evaluate, label
 from dealseg.cli.networks import methods, weights
 from dealseg.cli.predicting import predict
+from dealseg.cli.reviewing import review
 from dealseg.cli.segmenting import train_segmenter
 from dealseg.cli.showing import demo, report
 from dealseg.cli.training import train
@@ -29,6 +30,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "train-segmenter": train_segmenter,
     "evaluate": evaluate,
     "export": export,
+    "review": review,
     "predict": predict,
     "report": report,
     "demo": demo,
