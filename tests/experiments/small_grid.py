@@ -13,7 +13,10 @@ DEPTH = TableSpec("depth", "source of the depth", ("cam",), ("deal",), ("none", 
 GRID = Grid(
     name="tiny",
     title="Four pictures",
-    methods={"cam": {}, "seam": {"set": {"model": {"backbone": "test_resnet"}}}},
+    methods={
+        "cam": {"title": "Plain CAM"},
+        "seam": {"set": {"model": {"backbone": "test_resnet"}}},
+    },
     tables=(LOSSES, DEPTH),
     seeds=(0, 1),
     data=Images("folder", None, None),

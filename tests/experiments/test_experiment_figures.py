@@ -72,8 +72,8 @@ def test_without_deal_other_losses_have_colours_too():
 
 def test_labels_say_what_differs_and_no_more():
     losses, depth = expand(GRID).tables
-    assert list(labels(losses.variants).values())[:3] == ["own losses", "deal", "isl+deal"]
-    assert list(labels(depth.variants).values()) == ["own losses", "deal sensor", "deal other"]
+    assert list(labels(losses.variants).values())[:3] == ["baseline", "+ DEAL", "+ ISL + DEAL"]
+    assert list(labels(depth.variants).values()) == ["baseline", "+ DEAL, sensor", "+ DEAL, other"]
 
 
 def test_without_noise_in_the_depth_the_baseline_is_a_level_line():

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import yaml
 from small_grid import DEPTH, GRID, LOSSES, with_table
@@ -94,6 +96,19 @@ def test_a_miniature_has_the_tables_of_its_grid_and_starts_from_nothing(name):
         assert job.config.model.backbone.startswith("test_")
         assert not job.config.model.pretrained
         assert job.config.device == "cpu"
+
+
+@pytest.mark.parametrize("name", grids())
+def test_the_methods_of_the_grids_have_the_names_that_papers_use(name):
+    grid = grid_of(name)
+    known = {"weaktr": "WeakTr", "seam": "SEAM", "cam": "plain CAM"}
+    assert grid.titles == {method: known[method] for method in grid.methods}
+
+
+def test_the_title_of_a_method_changes_no_job():
+    bare = replace(GRID, methods={**GRID.methods, "cam": {}})
+    assert bare.titles == {"cam": "cam", "seam": "seam"}
+    assert expand(bare).jobs == expand(GRID).jobs
 
 
 def test_the_paper_s_gains_are_those_of_its_abstract():

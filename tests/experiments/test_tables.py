@@ -88,13 +88,38 @@ def test_each_method_has_a_best_of_its_own():
     assert "fixed" in best["cam", "deal"]
 
 
+def test_means_that_look_the_same_are_all_the_best():
+    figures = {(v, s): (0.5, 0.6) for v in (CAM, DEAL, ISL) for s in (0, 1)}
+    figures[DEAL, 1] = (0.50005, 0.6)
+    figures[ISL, 1] = (0.4, 0.6)
+    rows = table_of(with_table(LOSSES, methods=("cam",)), figures).rows[:3]
+    assert ["fixed" in row.best for row in rows] == [True, True, False]
+
+
+def test_a_gain_that_rounds_to_nothing_has_no_minus():
+    figures = {(v, s): (0.5, 0.6) for v in (CAM, DEAL) for s in (0, 1)}
+    figures[DEAL, 1] = (0.49999, 0.6)
+    text = markdown(table_of(with_table(LOSSES, methods=("cam",)), figures))
+    assert "| +0.00 ± 0.00 |" in text
+    assert f"{MINUS}0.00" not in text
+
+
+def test_a_row_that_reads_no_depth_has_no_noise_of_it():
+    noise = ("none", "level:1")
+    plan = with_table(LOSSES, methods=("cam",), losses=("none", "deal"), noise=noise)
+    text = markdown(table_of(plan, FIGURES))
+    assert "| Plain CAM | baseline | \N{EN DASH} | 2 |" in text
+    assert "| Plain CAM | + DEAL | none | 2 |" in text
+    assert "| Plain CAM | + DEAL | level:1 | 0/2 |" in text
+
+
 def test_what_is_not_there_is_missing_and_the_table_says_it_is_incomplete():
     table = table_of(with_table(LOSSES, methods=("cam",)), {(CAM, 0): (0.3, 0.4)})
     assert table.rows[1].figures["fixed"] is None
     assert table.rows[1].gains == {"fixed": None, "oracle": None}
     text = markdown(table)
-    assert "| cam | deal | 0/2 | missing | missing | missing |" in text
-    assert "| cam | none | 1/2 | 30.00 |  | 40.00 |" in text
+    assert "| Plain CAM | + DEAL | 0/2 | missing | missing | missing |" in text
+    assert "| Plain CAM | baseline | 1/2 | 30.00 |  | 40.00 |" in text
     assert "INCOMPLETE: 5 of 6 trainings are not finished" in text
 
 
@@ -116,9 +141,9 @@ def test_axes_that_vary_are_columns_and_others_are_notes(table):
 
 MARKDOWN = r"""
 | method | losses | seeds | mIoU, fixed threshold | gain | max mIoU (ORACLE) | gain |
-| cam | none | 2 | 31.00 ± 1.41 |  | 42.00 ± 2.83 |  |
-| cam | deal | 2 | **35.00 ± 2.83** | +4.00 ± 1.41 | 43.50 ± 3.54 | +1.50 ± 0.71 |
-| cam | isl+deal | 1/2 | 31.00 | -1.00 | **50.00** | +6.00 |
+| Plain CAM | baseline | 2 | 31.00 ± 1.41 |  | 42.00 ± 2.83 |  |
+| Plain CAM | + DEAL | 2 | **35.00 ± 2.83** | +4.00 ± 1.41 | 43.50 ± 3.54 | +1.50 ± 0.71 |
+| Plain CAM | + ISL + DEAL | 1/2 | 31.00 | -1.00 | **50.00** | +6.00 |
 | published | best gain (the paper) |  |  |  |  | +5.439 |
 """
 
@@ -135,14 +160,31 @@ def test_the_table_in_markdown(table):
 
 def test_the_table_in_latex_keeps_the_published_row_apart(table):
     lines = latex(table).splitlines()
-    published = next(n for n, line in enumerate(lines) if line.startswith("published"))
+    wide = r"\multicolumn{3}{l}{published: best gain (the paper)} &  &  &  & +5.439 &  &  \\"
+    published = lines.index(wide)
     assert lines[published - 1] == r"\midrule"
     assert lines[published + 1] == r"\bottomrule"
-    assert r"cam & deal & 2 & \textbf{35.00 $\pm$ 2.83} & +4.00 $\pm$ 1.41 &" in latex(table)
+    assert r"Plain CAM & + DEAL & 2 & \textbf{35.00 $\pm$ 2.83} & +4.00 $\pm$ 1.41 &" in latex(
+        table
+    )
     assert r"& 31.00 & $-$1.00 &" in latex(table)
-    rows = [line for line in lines if line.endswith(r" \\")]
+    rows = [line for line in lines if line.endswith(r" \\") and line != wide]
     assert {row.count(" & ") for row in rows} == {8}
     assert lines.count(r"\end{tabular}") == 1
+
+
+def test_the_notes_stay_with_a_latex_table_that_is_pasted_into_a_paper(table):
+    under = latex(table).partition(r"\end{tabular}")[2]
+    for said in ("ORACLE: the best of 101 thresholds", "``published''", r"mean $\pm$ standard"):
+        assert said in under
+    assert "\n%" not in latex(table)
+
+
+def test_methods_are_parted_by_lines_in_latex():
+    rows = latex(table_of(with_table(LOSSES), FIGURES)).splitlines()
+    first = next(n for n, row in enumerate(rows) if row.startswith("seam"))
+    assert rows[first - 1] == r"\midrule"
+    assert rows.count(r"\midrule") == 3
 
 
 def test_the_table_as_csv_has_whole_numbers_and_says_whose_a_row_is(table):
@@ -166,7 +208,7 @@ def test_nothing_in_a_name_breaks_a_table():
     assert row["losses"] == f"{NASTY} (the paper)"
     line = next(line for line in markdown(table).splitlines() if "published" in line)
     assert line.replace("\\|", "").count("|") == 9 + 1
-    line = next(line for line in latex(table).splitlines() if line.startswith("published"))
+    line = next(line for line in latex(table).splitlines() if "published: " in line)
     escaped = r"a\_b \& 50\% " + '"x", ' + r"\{y\}\textbackslash{}z \#1 \$\textasciitilde{}"
     assert escaped + r"\textasciicircum{}\textbar{} (the paper)" in line
 

@@ -1,7 +1,7 @@
 """From a grid to its trainings, each once however many tables it stands in."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 
@@ -71,10 +71,17 @@ class Job:
 
 @dataclass(frozen=True)
 class PlannedTable:
-    """A table and the variants that are its rows."""
+    """A table and the variants that are its rows.
+
+    Attributes:
+        spec: what the grid says of it.
+        variants: its rows.
+        titles: what the methods are called.
+    """
 
     spec: TableSpec
     variants: tuple[Variant, ...]
+    titles: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -100,7 +107,8 @@ def expand(grid: Grid) -> Plan:
         ConfigError: if a combination cannot be trained.
     """
     tables = tuple(
-        PlannedTable(spec, tuple(dict.fromkeys(_variants(spec)))) for spec in grid.tables
+        PlannedTable(spec, tuple(dict.fromkeys(_variants(spec))), grid.titles)
+        for spec in grid.tables
     )
     variants = dict.fromkeys(variant for table in tables for variant in table.variants)
     jobs = (_job(grid, variant, seed) for variant in variants for seed in grid.seeds)
@@ -152,8 +160,8 @@ def _job(grid: Grid, variant: Variant, seed: int) -> Job:
 def _of_method(grid: Grid, name: str) -> Settings:
     """Return a method's recipe with its own changes; without a recipe, its name and its changes."""
     own = dict(grid.methods[name])
-    recipe, changes = own.pop("recipe", None), own.pop("set", {})
-    require(not own, f"methods.{name}", "recipe and set", ", ".join(own))
+    recipe, changes, _ = own.pop("recipe", None), own.pop("set", {}), own.pop("title", None)
+    require(not own, f"methods.{name}", "recipe, set and title", ", ".join(own))
     if recipe is None:
         return merged({"method": name}, grid.set, changes)
     settings = yaml.safe_load(recipe_path(recipe).read_text(encoding="utf-8"))

@@ -9,7 +9,7 @@ from dealseg.data import RgbdDataset
 from dealseg.experiments.expanding import READ_DEPTH, PlannedTable, Variant, loss_names
 from dealseg.experiments.grid import NONE
 from dealseg.experiments.results import Result
-from dealseg.experiments.tables import Found, spread
+from dealseg.experiments.tables import Found, shown_losses, spread
 from dealseg.models.runs import WEIGHTS_FILE
 from dealseg.report import read_runs
 from dealseg.report.assembling import assemble
@@ -22,6 +22,8 @@ FRAMES = 6
 EXAMPLES = 5
 """Images whose masks are shown."""
 POINTS = "mIoU, %"
+_MEANS = "Lines: mean"
+_DEVIATIONS = "standard deviation, over seeds"
 
 log = logging.getLogger("dealseg")
 
@@ -41,8 +43,8 @@ def threshold_figure(table: PlannedTable, found: Found) -> bytes | None:
         courses = (_curve(v, mine, names[v], found) for v in mine)
         drawn = tuple(each for each in courses if each is not None)
         if drawn:
-            panels.append(Panel(method, "threshold", drawn))
-    return course_figure(panels, POINTS) if panels else None
+            panels.append(Panel(table.titles[method], "threshold", drawn))
+    return course_figure(panels, POINTS, note=f"{_MEANS}, bands: {_DEVIATIONS}")
 
 
 def _curve(
@@ -70,8 +72,8 @@ def labels(variants: Sequence[Variant]) -> dict[Variant, str]:
     found = {}
     for variant in variants:
         words = [getattr(variant, axis) for axis in varied]
-        losses = variant.losses if variant.losses != NONE else "own losses"
-        found[variant] = " ".join([losses, *(word for word in words if word != NONE)])
+        words = [word for word in words if word != NONE]
+        found[variant] = ", ".join([shown_losses(variant.losses), *words])
     return found
 
 
@@ -119,9 +121,9 @@ def noise_figure(table: PlannedTable, found: Found) -> bytes | None:
         for name, kind in figures.items():
             courses = tuple(_noise_courses(table, found, method, name))
             if courses:
-                title = f"{method}, {kind}"
+                title = f"{table.titles[method]}, {kind}"
                 panels.append(Panel(title, "depth noise", courses, table.spec.noise))
-    return course_figure(panels, POINTS) if panels else None
+    return course_figure(panels, POINTS, note=f"{_MEANS}, bars: {_DEVIATIONS}")
 
 
 def _noise_courses(table: PlannedTable, found: Found, method: str, figure: str) -> Iterable[Course]:

@@ -81,7 +81,7 @@ class Grid:
         name: of the file it was read from.
         title: of the data.
         data: which images.
-        methods: of each, `recipe`, whose settings those in `set` change.
+        methods: of each, `recipe`, whose settings those in `set` change; tables name it by `title`.
         set: settings of all trainings, between a method's recipe and its `set`.
         depths: settings of each depth source; they count where a loss reads depth.
         seeds: of each row.
@@ -106,6 +106,11 @@ class Grid:
         for table in self.tables:
             _require_known(table, "methods", self.methods)
             _require_known(table, "depths", {NONE, *self.depths})
+
+    @property
+    def titles(self) -> dict[str, str]:
+        """What tables and figures call each method."""
+        return {name: str(own.get("title", name)) for name, own in self.methods.items()}
 
     def choose(
         self,

@@ -5,16 +5,18 @@ import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from dealseg.experiments.tables import FIGURES, GAINS, Row, Spread, Table
+from dealseg.experiments.expanding import READ_DEPTH
+from dealseg.experiments.tables import DIGITS, FIGURES, GAINS, Row, Spread, Table, shown_losses
 
 MISSING = "missing"
-_DIGITS = 2
+_BLANK = "\N{EN DASH}"
 _LATEX = {
     "\\": r"\textbackslash{}",
     **{character: f"\\{character}" for character in "&%$#_{}"},
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
     "\N{MINUS SIGN}": "$-$",
+    "\N{EN DASH}": "--",
     "\N{PLUS-MINUS SIGN}": r"$\pm$",
     "\N{LEFT DOUBLE QUOTATION MARK}": "``",
     "\N{RIGHT DOUBLE QUOTATION MARK}": "''",
@@ -44,27 +46,39 @@ def markdown(table: Table) -> str:
 
 
 def latex(table: Table) -> str:
-    """Return a table as LaTeX, for the package booktabs."""
+    """Return a table as LaTeX, for the package booktabs, over the whole width of a page."""
     heading = list(_heading(table))
     columns = "l" * len(table.axes) + "r" * (len(heading) - len(table.axes))
-    ours = [_latex_row(table, row) for row in table.rows if not row.published]
-    published = [_latex_row(table, row) for row in table.rows if row.published]
-    rows = [*ours, r"\midrule", *published] if published else ours
     lines = [
-        *(f"% {note}" for note in table.notes),
-        r"\begin{table}",
+        r"\begin{table*}",
         r"\centering",
+        r"\small",
+        r"\setlength{\tabcolsep}{4pt}",
         rf"\caption{{{latex_escaped(table.title)}}}",
         rf"\begin{{tabular}}{{{columns}}}",
         r"\toprule",
         " & ".join(map(latex_escaped, heading)) + r" \\",
-        r"\midrule",
-        *rows,
+        *_latex_rows(table),
         r"\bottomrule",
         r"\end{tabular}",
-        r"\end{table}",
+        r"\par\smallskip",
+        r"\begin{minipage}{\linewidth}\footnotesize",
+        *map(latex_escaped, table.notes),
+        r"\end{minipage}",
+        r"\end{table*}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _latex_rows(table: Table) -> Iterator[str]:
+    """Yield rows, with a line before each method and before the published ones."""
+    before: object = None
+    for row in table.rows:
+        kind = (row.published, row.axes["method"])
+        if kind != before:
+            yield r"\midrule"
+        before = kind
+        yield _published_latex(table, row) if row.published else _latex_row(table, row)
 
 
 def comma_separated(table: Table) -> str:
@@ -99,7 +113,7 @@ def _heading(table: Table) -> Iterator[str]:
 
 def _cells(table: Table, row: Row) -> Iterator[_Cell]:
     for axis in table.axes:
-        yield _Cell(row.axes[axis])
+        yield _Cell(_shown_axis(table, row, axis))
     finished, asked = row.seeds
     yield _Cell("" if row.published else str(asked) if finished == asked else f"{finished}/{asked}")
     for name in FIGURES:
@@ -109,11 +123,22 @@ def _cells(table: Table, row: Row) -> Iterator[_Cell]:
             yield _Cell(_spread(row.gains[name], empty, sign="+") if name in row.gains else "")
 
 
+def _shown_axis(table: Table, row: Row, axis: str) -> str:
+    value, losses = row.axes[axis], row.axes["losses"]
+    if row.published:
+        return value
+    if axis == "noise" and not READ_DEPTH & set(losses.split("+")):
+        return _BLANK
+    shown = {"method": table.titles.get(value, value), "losses": shown_losses(losses)}
+    return shown.get(axis, value)
+
+
 def _spread(each: Spread | None, empty: str, sign: str = "") -> str:
     if each is None:
         return empty
-    digits = _DIGITS if each.count else 3
-    mean = f"{each.mean:{sign}.{digits}f}".replace("-", "\N{MINUS SIGN}")
+    digits = DIGITS if each.count else 3
+    rounded = round(each.mean, digits) + 0.0  # no minus before a zero
+    mean = f"{rounded:{sign}.{digits}f}".replace("-", "\N{MINUS SIGN}")
     return mean if each.deviation is None else f"{mean} ± {each.deviation:.{digits}f}"
 
 
@@ -131,6 +156,14 @@ def _latex_row(table: Table, row: Row) -> str:
         for cell in _cells(table, row)
     )
     return " & ".join(texts) + r" \\"
+
+
+def _published_latex(table: Table, row: Row) -> str:
+    """Return a published row; what it is needs the room of all columns before the figures."""
+    before = len(table.axes) + 1
+    told = latex_escaped(f"{row.axes['method']}: {row.axes['losses']}")
+    figures = (latex_escaped(cell.text) for cell in list(_cells(table, row))[before:])
+    return " & ".join([rf"\multicolumn{{{before}}}{{l}}{{{told}}}", *figures]) + r" \\"
 
 
 def latex_escaped(text: str) -> str:

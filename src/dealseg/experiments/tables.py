@@ -18,6 +18,8 @@ FIGURES = {
 GAINS = ("fixed", "oracle")
 """The figures whose gain over the baseline is shown."""
 PUBLISHED = "published"
+DIGITS = 2
+"""Of a figure in per cent, as it is shown."""
 AXES = {"method": "method", "losses": "losses", "depth": "depth", "noise": "depth noise"}
 
 Found = Mapping[Variant, Mapping[int, Result]]
@@ -68,6 +70,7 @@ class Table:
         name: of its files.
         title: what it shows.
         axes: the columns that say what a row is, name and heading.
+        titles: what the methods are called.
         rows: ours, then the published ones.
         notes: how to read it.
     """
@@ -75,6 +78,7 @@ class Table:
     name: str
     title: str
     axes: Mapping[str, str]
+    titles: Mapping[str, str]
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
 
@@ -100,7 +104,13 @@ def build_table(grid: Grid, planned: PlannedTable, found: Found) -> Table:
     published = [each for each in grid.published if each.table == spec.name]
     rows += [_published_row(each, axes) for each in published]
     title = f"{grid.title}: {spec.title}"
-    return Table(spec.name, title, axes, tuple(rows), _notes(spec, rows, published, found))
+    notes = _notes(spec, rows, published, found)
+    return Table(spec.name, title, axes, planned.titles, tuple(rows), notes)
+
+
+def shown_losses(losses: str) -> str:
+    """Return losses beside a method's own as papers write them: `baseline`, or `+ ISL + DEAL`."""
+    return "baseline" if losses == NONE else " ".join(f"+ {n.upper()}" for n in losses.split("+"))
 
 
 def _shown_axes(planned: PlannedTable) -> dict[str, str]:
@@ -145,7 +155,7 @@ def spread(values: Iterable[float]) -> Spread | None:
 
 
 def _with_best(rows: Sequence[Row]) -> list[Row]:
-    """Mark the highest mean of each figure in each method, where there is more than one."""
+    """Mark the highest mean, as shown, of each figure in each method if there is more than one."""
     marked = []
     for row in rows:
         rivals = [r for r in rows if r.axes["method"] == row.axes["method"]]
@@ -156,8 +166,9 @@ def _with_best(rows: Sequence[Row]) -> list[Row]:
 
 def _is_best(row: Row, rivals: Sequence[Row], name: str) -> bool:
     mine = row.figures[name]
-    means = [other.mean for rival in rivals if (other := rival.figures[name]) is not None]
-    return mine is not None and len(means) > 1 and mine.mean >= max(means)
+    found = [rival.figures[name] for rival in rivals]
+    means = [round(other.mean, DIGITS) for other in found if other is not None]
+    return mine is not None and len(means) > 1 and round(mine.mean, DIGITS) >= max(means)
 
 
 def _published_row(each: Published, axes: Mapping[str, str]) -> Row:

@@ -53,14 +53,19 @@ class Panel:
     ticks: tuple[str, ...] = ()
 
 
-def course_figure(panels: Sequence[Panel], up: str, columns: int = 2) -> bytes:
+def course_figure(
+    panels: Sequence[Panel], up: str, columns: int = 2, note: str = ""
+) -> bytes | None:
     """Draw panels with bands of a standard deviation, or error bars where x has names.
 
     Args:
-        panels: charts.
+        panels: charts; without any there is no figure.
         up: what y is.
         columns: panels side by side.
+        note: below all, how lines and bands are to be read; left out if nothing spreads.
     """
+    if not panels:
+        return None
     columns = min(columns, len(panels))
     rows = -(-len(panels) // columns)
     figure = Figure(figsize=(5.2 * columns, 3.9 * rows), layout="constrained")
@@ -78,6 +83,8 @@ def course_figure(panels: Sequence[Panel], up: str, columns: int = 2) -> bytes:
         axes.set_title(drawable(panel.title), fontsize=11, color=LIGHT.ink, parse_math=False)
         for text in axes.legend(frameon=False, fontsize=9, handlelength=4).get_texts():
             text.set_parse_math(False)
+    if any(deviation for p in panels for course in p.courses for _, _, deviation in course.points):
+        figure.supxlabel(note, fontsize=8, color=LIGHT.ink)
     return png(figure, _DPI, "white")
 
 
