@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from dealseg.arguments import parse
 from dealseg.cli.data import check, noise, synth
+from dealseg.cli.deploying import export_model
 from dealseg.cli.estimating import depth
 from dealseg.cli.experiments import experiment
 from dealseg.cli.exporting import export
@@ -32,6 +33,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "export": export,
     "review": review,
     "predict": predict,
+    "export-model": export_model,
     "report": report,
     "demo": demo,
     "methods": methods,

@@ -49,7 +49,6 @@ def predict(
         skip_unreadable: pass over images that cannot be read, and exit with code 1.
         threads: that read and write files; by default as many as processors, at most 8.
     """
-    from dealseg.errors import ConfigError
     from dealseg.models.placing import device_of
     from dealseg.predicting import (
         PredictOptions,
@@ -60,31 +59,45 @@ def predict(
         predict_recording,
     )
 
-    for name, value in (("batch_size", batch_size), ("frames", frames), ("threads", threads)):
-        if value is not None and value < 1:
-            raise ConfigError(f"{name} must be at least 1, got {value}")
+    _require_positive(batch_size=batch_size, frames=frames, threads=threads)
     found = find_input(input, format, split)
-    moving = isinstance(found, Recording)
-    if not moving and (video is not None or frames is not None):
-        raise ConfigError("video and frames are for a video file or a camera, not for images")
-    if out is None and (overlay or not moving):
-        raise ConfigError("there is nowhere to write the masks; give --out FOLDER")
-    options = PredictOptions(device, precision, long_side, window, overlap)
-    predictor = load_predictor(Path(model), options)
+    _require_place(isinstance(found, Recording), out, video, frames, overlay)
+    predictor = load_predictor(
+        Path(model), PredictOptions(device, precision, long_side, window, overlap)
+    )
     if predictor.remark:
         print(predictor.remark)
     size = batch_size or (8 if device_of(device).type == "cuda" else 1)
     if isinstance(found, Recording):
+        folder, film = Path(out) if out else None, Path(video) if video else None
         done = predict_recording(
-            predictor, found, Path(out) if out else None, video=Path(video) if video else None,
-            overlays=overlay, batch_size=size, limit=frames,
-        )  # fmt: skip
+            predictor, found, folder, video=film, overlays=overlay, batch_size=size, limit=frames
+        )
     else:
         done = predict_pictures(
             predictor, found, Path(str(out)), overlays=overlay, batch_size=size, threads=threads,
             skip_unreadable=skip_unreadable,
         )  # fmt: skip
     return _told(done, out, video)
+
+
+def _require_positive(**options: int | None) -> None:
+    from dealseg.errors import ConfigError
+
+    for name, value in options.items():
+        if value is not None and value < 1:
+            raise ConfigError(f"{name} must be at least 1, got {value}")
+
+
+def _require_place(
+    moving: bool, out: str | None, video: str | None, frames: int | None, overlay: bool
+) -> None:
+    from dealseg.errors import ConfigError
+
+    if not moving and (video is not None or frames is not None):
+        raise ConfigError("video and frames are for a video file or a camera, not for images")
+    if out is None and (overlay or not moving):
+        raise ConfigError("there is nowhere to write the masks; give --out FOLDER")
 
 
 def _told(done: "PredictResult", out: str | None, video: str | None) -> int:
