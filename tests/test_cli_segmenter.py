@@ -276,3 +276,28 @@ def test_wrong_options_are_named(made, tmp_path, capsys):
     assert main(given) == 2
     assert "--labels" in capsys.readouterr().err
     assert not (tmp_path / "x").exists()
+
+
+def test_weaktrs_second_stage_trains_from_cached_blocks_and_is_loaded_again(made, tmp_path):
+    out = tmp_path / "vit"
+    options = ["--model.architecture=mask_transformer", "--model.backbone=test_vit"]
+    assert main(command(made, out, *options, "--loss.name=gradient-clipping")) == 0
+    model = Segmenter.from_pretrained(out, "cpu")
+    assert model.config.architecture == "mask_transformer"
+    assert model.predict(scene(14)[1]).shape == (48, 64)
+    with (out / "metrics.csv").open() as file:
+        losses = [float(row["loss/total"]) for row in csv.DictReader(file)]
+    assert len(losses) == 2
+    assert losses[1] < losses[0]
+
+
+def test_classes_that_balance_weighs_up_are_found_more_often(made, tmp_path):
+    shares = []
+    for balance in (0, 1):
+        out = tmp_path / str(balance)
+        assert main(command(made, out, f"--loss.balance={balance}", "--optim.epochs=3")) == 0
+        model = Segmenter.from_pretrained(out, "cpu")
+        with torch.no_grad():
+            image = torch.from_numpy(scene(14)[1]).permute(2, 0, 1)[None].float() / 255
+            shares.append(float(model(image).softmax(1)[:, 1:].sum(1).mean()))
+    assert shares[1] > shares[0]

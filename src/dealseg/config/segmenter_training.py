@@ -102,7 +102,7 @@ class SegmenterTrainConfig:
     data: SegmenterDataConfig = field(default_factory=SegmenterDataConfig)
     model: SegmenterConfig = field(default_factory=SegmenterConfig)
     loss: SegmenterLossConfig = field(default_factory=SegmenterLossConfig)
-    optim: OptimConfig = field(default_factory=OptimConfig)
+    optim: OptimConfig = field(default_factory=lambda: OptimConfig(epochs=6, batch_size=8))
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
     def __post_init__(self) -> None:
