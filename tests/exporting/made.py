@@ -1,5 +1,6 @@
 """Tiny masks with their images, in shapes that formats find hard: holes, thin lines, ignored."""
 
+import csv
 import json
 from pathlib import Path
 
@@ -56,3 +57,12 @@ def export(root: Path, name: str, *options: str, out: str = "out") -> Path:
 def contents(folder: Path) -> dict[str, bytes]:
     files = sorted(file for file in folder.rglob("*") if file.is_file())
     return {file.relative_to(folder).as_posix(): file.read_bytes() for file in files}
+
+
+def without_ignored(mask):
+    return np.where(mask == 255, 0, mask)
+
+
+def renamed(folder: Path) -> dict[str, str]:
+    with (folder / "names.csv").open(encoding="utf-8", newline="") as file:
+        return {row["name"]: row["exported"] for row in csv.DictReader(file)}

@@ -144,6 +144,24 @@ def test_masks_of_other_programs_need_class_names_and_data(made, capsys):
     assert [each["category_id"] for each in told["categories"]] == [1, 2, 3]
 
 
+def test_masks_of_a_plain_folder_of_images_are_exported_too(tmp_path, capsys):
+    masks = write(tmp_path, ("a.png", "sub/b.tif"))
+    (tmp_path / "data/images").rename(tmp_path / "shots")
+    words = ["--data", str(tmp_path / "shots")]
+    out = export(tmp_path, "coco", *words)
+    files = {
+        each["file_name"] for each in json.loads((out / "instances.json").read_text())["images"]
+    }
+    assert files == {"a.png", "sub/b.tif"}
+    jpg = export(tmp_path, "voc", *words, "--data-format", "images", "--images", "jpg", out="voc")
+    assert sorted(os.listdir(jpg / "JPEGImages")) == ["a.jpg", "sub__b.jpg"]
+    assert len(masks) == 2
+    assert "expected images/" in refused(capsys, tmp_path, "coco", *words, "--split", "x", out="n")
+    (tmp_path / "nothing").mkdir()
+    said = refused(capsys, tmp_path, "coco", "--data", str(tmp_path / "nothing"), out="n")
+    assert "there is no image here" in said
+
+
 def test_class_names_that_a_format_cannot_hold_are_refused(tmp_path, capsys):
     for classes, message in (
         (["a:b", "c", "d"], "'a:b' cannot be written to labelmap.txt"),

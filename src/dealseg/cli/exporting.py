@@ -1,9 +1,12 @@
 """The command that hands masks to other tools."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from dealseg.cli.data import Format, open_images
+from dealseg.cli.data import open_images
+from dealseg.errors import DataError
+
+DataFormat = Literal["auto", "images", "folder", "bop", "voc", "coco"]
 
 
 def export(
@@ -12,7 +15,7 @@ def export(
     out: str,
     data: str | None = None,
     split: str | None = None,
-    data_format: Format = "auto",
+    data_format: DataFormat = "auto",
     class_names: tuple[str, ...] | None = None,
     review: str | None = None,
     instances: Literal["components", "class"] | None = None,
@@ -25,12 +28,12 @@ def export(
     """Write masks for labelling tools and other programs: COCO, VOC, CVAT, Label Studio, BOP, ...
 
     Args:
-        masks: folder that `label` wrote, or any folder of indexed PNG files.
+        masks: folder that `label` or `predict` wrote, or any folder of indexed PNG files.
         format: coco, voc, cvat, label-studio, bop, yolo or hf; see docs/export.md.
         out: folder to write; a new or empty one, or an earlier export in which nothing changed.
         data: data set with the images; by default the one `labels.json` names.
         split: export only the masks of this part of the data set; by default all.
-        data_format: layout of the data set; auto looks.
+        data_format: layout of the data set, or `images` for a plain folder of images; auto looks.
         class_names: foreground classes in the order of the mask values, if nothing else says them.
         review: review.json whose rejected masks are left out; by default the one in MASKS.
         instances: an object is a connected component, or all pixels of a class (coco, cvat,
@@ -56,7 +59,7 @@ def export(
     if root is None:
         raise ConfigError(f"{masks}: nothing here says where the images are; give --data")
     done = export_masks(
-        found, open_images(str(root), data_format, split or found.split), Path(out), format,
+        found, _images(Path(root), data_format, split or found.split), Path(out), format,
         options, split=split, review=Path(review) if review else None,
         ids=Path(category_ids) if category_ids else None,
     )  # fmt: skip
@@ -68,3 +71,19 @@ def export(
     if done.elsewhere:
         print(f"{done.elsewhere} masks of images outside of --split {split} left out")
     return 0
+
+
+def _images(root: Path, format: DataFormat, split: str | None) -> Any:
+    """Open a data set, or a folder of images if it is none."""
+    from dealseg.data.folder import open_pictures
+    from dealseg.data.opening import tell_format
+
+    if format == "images":
+        return open_pictures(root)
+    try:
+        told = tell_format(root, format)
+    except DataError:
+        if format != "auto" or split is not None or not root.is_dir():
+            raise
+        return open_pictures(root)
+    return open_images(str(root), told, split)

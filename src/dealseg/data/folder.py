@@ -26,6 +26,7 @@ from dealseg.data.masks import LabelFile
 from dealseg.data.tags import NameMatcher, Tags, find_tags
 
 IMAGES = "images"
+PICTURE_SUFFIXES = (*IMAGE_SUFFIXES, ".tif", ".tiff")
 
 
 def open_folder(
@@ -59,6 +60,18 @@ def open_folder(
     rule = read_depth_rule(root / depth_folder) or description.depth or DepthRule()
     beside = _Beside(_Lookup(depth, images), _Lookup(masks, images), tags, rule, description)
     return FrameDataset(root, classes, tuple(beside.frame(name, images[name]) for name in names))
+
+
+def open_pictures(root: Path, *, complain: Complain = fail) -> FrameDataset:
+    """List the images of a folder that is no data set: no tags, depth, masks or classes.
+
+    Raises:
+        DataError: if there is no image.
+    """
+    images = index_files(root, PICTURE_SUFFIXES, complain)
+    if not images:
+        raise file_error(root, f"there is no image here ({', '.join(PICTURE_SUFFIXES)})")
+    return FrameDataset(root, (), tuple(Frame(name, file) for name, file in images.items()))
 
 
 @dataclass(frozen=True)

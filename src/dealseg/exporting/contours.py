@@ -26,8 +26,9 @@ def polygon(pixels: Bool[np.ndarray, "h w"]) -> Points:
     """
     bordered = np.pad(pixels, 1)
     first = tuple(np.argwhere(bordered)[0].tolist())
-    outline = _trace(bordered, first, 4)
-    borders = [_trace(bordered, pixel, 0) for pixel in _holes(bordered)]
+    shown, width = bordered.reshape(-1).tolist(), bordered.shape[1]
+    outline = _trace(shown, width, first, 4)
+    borders = [_trace(shown, width, pixel, 0) for pixel in _holes(bordered)]
     return _straight(_with_cuts(outline, borders))[:, ::-1] - 1
 
 
@@ -41,32 +42,27 @@ def _holes(bordered: Bool[np.ndarray, "h w"]) -> list[Pixel]:
     return [(int(i) // labels.shape[1], int(i) % labels.shape[1] - 1) for i in firsts]
 
 
-def _trace(bordered: Bool[np.ndarray, "h w"], start: Pixel, outside: int) -> Points:
+def _trace(shown: list[bool], width: int, start: Pixel, outside: int) -> Points:
     """Follow a border from a pixel whose neighbour in direction `outside` is not the object's.
 
     Source: the border following of Suzuki and Abe 1985, steps 3.1 to 3.5, without the marks.
     """
-    shown = bordered.tolist()
-
-    def neighbour(pixel: Pixel, after: int, turn: int) -> tuple[Pixel, int] | None:
-        for step in range(1, 9):
-            direction = (after + turn * step) % 8
-            row, column = (p + d for p, d in zip(pixel, _AROUND[direction], strict=True))
-            if shown[row][column]:
-                return (row, column), direction
-        return None
-
-    found = neighbour(start, outside, 1)
-    if found is None:
+    around = [row * width + column for row, column in _AROUND]
+    first = start[0] * width + start[1]
+    turn = next((d for d in range(outside, outside + 8) if shown[first + around[d % 8]]), None)
+    if turn is None:
         return np.array([start])
-    last, points = found[0], [start]
-    pixel, behind = start, found[1]
+    behind = turn % 8
+    last, pixel, places = first + around[behind], first, [first]
     while True:
-        following = neighbour(pixel, behind, -1)
-        if following is None or (following[0] == start and pixel == last):
-            return np.array(points)
-        pixel, behind = following[0], (following[1] + 4) % 8
-        points.append(pixel)
+        direction = behind - 1
+        while not shown[pixel + around[direction]]:  # ends at `behind`, counted from -8 to 7
+            direction -= 1
+        following = pixel + around[direction]
+        if following == first and pixel == last:
+            return np.stack(np.divmod(places, width), axis=1)
+        pixel, behind = following, (direction + 4) % 8
+        places.append(pixel)
 
 
 def _straight(border: Points) -> Points:
