@@ -25,7 +25,7 @@ ASKED = ("out", "depth_noise", "format", "labels")
 """Arguments that must be given and are options none the less."""
 
 RECORDED = (
-    *("classes", "data_root", "depth_kind"),
+    *("classes", "data_root", "depth_kind", "edited_tags"),
     *("masks_root", "masks_used", "masks_rejected", "masks_missing"),
 )
 """What a run's `config.yaml` says of its data; passed over, so that `--config` takes the file."""

@@ -118,6 +118,7 @@ def test_edited_tags_replace_those_of_the_data_and_nothing_else_changes(plain):
     assert isinstance(seen, RgbdDataset)
     assert [seen.tags(i).tolist() for i in range(4)] == [[0, 1], [0, 0], [0, 1], [1, 0]]
     assert (seen.edited, seen.left_out) == (3, 0)
+    assert seen.edited_tags == Review(tags={"a": ("plate",), "b": (), "d": ("cup",)}).tags_sha256
     for name in ("root", "classes", "names", "depth_info", "class_ids"):
         assert getattr(seen, name) == getattr(plain, name)
     for index in range(4):
@@ -160,4 +161,4 @@ def test_an_edited_tag_that_is_no_class_is_refused_with_file_and_image(plain, tm
 def test_images_that_are_not_in_this_part_of_the_data_are_passed_over(plain):
     seen = Reviewed(plain, Review({"z": "rejected"}, {"z": ("bowl",)}), without_rejected=True)
     assert seen.names == plain.names
-    assert (seen.edited, seen.left_out) == (0, 0)
+    assert (seen.edited, seen.left_out, seen.edited_tags) == (0, 0, None)

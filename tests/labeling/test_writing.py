@@ -94,6 +94,7 @@ def test_the_manifest_says_everything_and_the_evaluation_understands_it(tmp_path
         "run": str(Path("runs/fake").resolve()),
         "weights_sha256": "ab" * 32,
         "data": str(data.resolve()),
+        "review": None,
         "ignore_index": 255,
         "images": 4,
         "images_with_predicted_tags": 0,

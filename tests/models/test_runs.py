@@ -76,7 +76,15 @@ def test_the_file_is_plain_yaml_that_needs_no_python(tmp_path):
     content = yaml.safe_load((tmp_path / "config.yaml").read_text())
     assert content["augment"]["scale"] == [0.5, 2.0]
     assert content["classes"] == list(FACTS.classes)
-    assert set(content) == {f.name for f in (*fields(TrainConfig), *fields(RunFacts))}
+    known = {f.name for f in (*fields(TrainConfig), *fields(RunFacts))}
+    assert set(content) == known - {"edited_tags"}  # as of a run without a review
+
+
+def test_the_checksum_of_edited_tags_comes_back_and_is_none_where_it_is_not_said(tmp_path):
+    for told in (None, "5eed"):
+        facts = replace(FACTS, edited_tags=told)
+        write_config(tmp_path, TrainConfig(), facts)
+        assert read_config(tmp_path)[1] == facts
 
 
 def edited(folder, change):

@@ -111,6 +111,17 @@ def open_images(
     )
 
 
+def reviewed(images: Any, review: str | None) -> Any:
+    """Return the data set with the tags as edited in a review, and say how many were."""
+    if review is None:
+        return images
+    from dealseg.data.review import Reviewed, read_review
+
+    seen = Reviewed(images, read_review(Path(review)))
+    print(f"{seen.edited} of {len(seen)} images have tags edited in {review}")
+    return seen
+
+
 def open_as_trained(
     path: str,
     own: DataConfig,

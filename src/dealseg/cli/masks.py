@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from dealseg.cli.data import Format, TagsFrom, open_as_trained
+from dealseg.cli.data import Format, TagsFrom, open_as_trained, reviewed
 
 Tags = Literal["auto", "data", "predicted"]
 
@@ -19,6 +19,7 @@ def label(
     tags_from: TagsFrom | None = None,
     format: Format | None = None,
     split: str | None = None,
+    review: str | None = None,
 ) -> int:
     """Write a mask for every image, from a trained run and the images' tags.
 
@@ -36,6 +37,7 @@ def label(
             default the run's `data.tags_from`.
         format: layout; auto looks; by default the run's `data.format`.
         split: named part of the data set.
+        review: file that `dealseg review` wrote; tags edited there replace the data's.
     """
     from dealseg.labeling import label_dataset, label_options, threshold_origin
     from dealseg.models import load_run
@@ -45,6 +47,7 @@ def label(
     options = label_options(config, threshold=threshold, scales=scales, flip=flip, tags=tags)
     origin = threshold_origin(config, threshold)
     images = open_as_trained(data, config.data, split, format=format, tags_from=tags_from)
+    images = reviewed(images, review)
     done = label_dataset(
         load_run(Path(run)), images, Path(out), options, origin, split=split or "all"
     )

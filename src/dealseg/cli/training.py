@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from dealseg.cli.data import open_images
+from dealseg.cli.data import open_images, reviewed
 from dealseg.config import (
     AugmentConfig,
     DataConfig,
@@ -39,6 +39,7 @@ def train(
     cache_dir: str | None = None,
     init: str | None = None,
     depth_noise: str | None = None,
+    review: str | None = None,
     data: DataConfig = _DATA,
     model: ModelConfig = _MODEL,
     deal: DealConfig = _DEAL,
@@ -71,6 +72,8 @@ def train(
             weights inspect`.
         depth_noise: noise added to depth, such as gaussian:0.02,holes:0.1 or level:2; see
             docs/noise.md.
+        review: file that `dealseg review` wrote; tags edited there replace the data's. Images of
+            rejected masks are trained on: a bad mask does not make a tag wrong.
         data: which images.
         model: the network.
         deal: the Depth Edge Alignment Loss.
@@ -95,6 +98,7 @@ def train(
 
     images = open_images(data_path, data.format, data.split, data.depth_folder, data.tags_from)
     cache = Path(cache_dir) if cache_dir else None
+    images = reviewed(images, review)
     run_training(images, Path(out), config, resume=resume, cache_dir=cache)
     print(f"run in {out}; next: dealseg label {out} {data_path} --out MASKS")
     return 0

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from dealseg.data.base import RgbdDataset
-from dealseg.data.files import file_error, read_text, reading
+from dealseg.data.files import file_error, reading
 
 Verdict = Literal["accepted", "rejected"]
 
@@ -59,7 +59,8 @@ def read_review(path: Path) -> Review:
         DataError: if it is not there, or anything in it is not as `write_review` writes it.
     """
     with reading(path, "review"):
-        content = json.loads(read_text(path), object_pairs_hook=lambda p: _unique(path, p))
+        text = path.read_bytes().decode("utf-8-sig")
+        content = json.loads(text, object_pairs_hook=lambda pairs: _unique(path, pairs))
     if not isinstance(content, dict) or content.get("format") != _FORMAT:
         raise file_error(path, f"not a review of dealseg (no format {_FORMAT!r}); {_MEND}")
     if content.get("version") != _VERSION:
@@ -105,6 +106,8 @@ class Reviewed:
         depth_info: how depth is stored.
         class_ids: the data set's own id of each class where it has one, else None.
         edited: how many of its images have edited tags.
+        edited_tags: checksum of those tags, None if there are none: whoever uses the tags records
+            it, and sees a change of them, but not of verdicts or of images elsewhere.
         left_out: how many of its images were rejected and left out.
     """
 
@@ -128,7 +131,9 @@ class Reviewed:
         self.class_ids: tuple[int, ...] | None = getattr(dataset, "class_ids", None)
         self._dataset, self._tags = dataset, review.tags
         _require_known(dataset, review)
-        self.edited = sum(name in review.tags for name in self.names)
+        edited = {name: review.tags[name] for name in self.names if name in review.tags}
+        self.edited = len(edited)
+        self.edited_tags = Review(tags=edited).tags_sha256 if edited else None
         self.left_out = len(dataset) - len(self._places)
 
     def __len__(self) -> int:

@@ -97,6 +97,7 @@ def _settings(
         "run": str(run.path.resolve()),
         "weights_sha256": run.weights_sha256,
         "data": str(dataset.root.resolve()),
+        "review": getattr(dataset, "edited_tags", None),
         "ignore_index": 255,
     }
 

@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
@@ -33,11 +33,13 @@ class RunFacts:
         classes: foreground class names in mask order.
         data_root: the data set it was trained on.
         depth_kind: `metric`, `disparity` or `relative`.
+        edited_tags: checksum of the tags that a review put in place of the data's, if any.
     """
 
     classes: tuple[str, ...]
     data_root: str
     depth_kind: str
+    edited_tags: str | None = None
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,8 @@ class Run:
 
 def write_config(folder: Path, config: AnyConfig, facts: AnyFacts) -> None:
     """Write `config.yaml`, atomically."""
-    content = _plain({**asdict(config), **asdict(facts)})
+    known = {key: value for key, value in asdict(facts).items() if value is not None}
+    content = _plain({**asdict(config), **known})
     write_text(folder / CONFIG_FILE, yaml.safe_dump(content, sort_keys=False))
 
 
@@ -122,7 +125,8 @@ def read_config_of(folder: Path, kind: type[C], facts_kind: type[Facts]) -> tupl
         )
         raise CheckpointError(f"{folder}: is {found}; {way_out}")
     try:
-        facts = {f.name: content.pop(f.name) for f in fields(facts_kind)}
+        told = [f.name for f in fields(facts_kind) if f.name in content or f.default is MISSING]
+        facts = {name: content.pop(name) for name in told}
         facts["classes"] = tuple(facts["classes"])
         return from_mapping(kind, content), facts_kind(**facts)
     except (AttributeError, KeyError, TypeError, ConfigError) as error:

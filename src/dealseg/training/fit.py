@@ -67,6 +67,7 @@ def train(
         ConfigError: if options do not go together, or the loss becomes infinite.
         CheckpointError: if weights or a checkpoint cannot be read, or `out` had other options.
     """
+    edited_tags = getattr(dataset, "edited_tags", None)
     if config.depth_noise is not None:
         dataset = NoisyDepth(dataset, parse_noise(config.depth_noise), config.seed)
     world = World.of_environment()
@@ -74,7 +75,8 @@ def train(
     with own_randomness(config.seed, device, world):
         config = _decided(config, device, world)
         _require_trainable(dataset, config)
-        facts = RunFacts(dataset.classes, str(dataset.root.resolve()), dataset.depth_info.kind)
+        root, kind = str(dataset.root.resolve()), dataset.depth_info.kind
+        facts = RunFacts(dataset.classes, root, kind, edited_tags)
         if state_of(out, config, facts, resume, world) != "finished":
             _train(dataset, out, config, facts, world, cache_dir or out.parent / ".features")
     return out
