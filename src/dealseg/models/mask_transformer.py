@@ -44,7 +44,7 @@ class MaskTransformer(nn.Module):
         if config.pretrained:
             load_pretrained(self.encoder, name, config.weights)
         backbones.freeze_unused(self.encoder, backbones.probe(self.encoder))
-        self.multiple = max(self.encoder.patch_embed.patch_size)
+        self.multiple: int = max(self.encoder.patch_embed.patch_size)
         self.decoder = ClassTokenDecoder(self.encoder.embed_dim, classes, config.dropout)
         facts = self.encoder.pretrained_cfg
         self.mean, self.std = facts.get("mean", IMAGENET_MEAN), facts.get("std", IMAGENET_STD)
@@ -105,12 +105,12 @@ class ClassTokenDecoder(nn.Module):
         """Return (b, c, h, w) logits from (b, width, h, w) patch features."""
         patches = self.enter(features.flatten(2).mT)
         count = patches.shape[1]
-        tokens = torch.cat([patches, self.tokens.expand(len(patches), -1, -1)], dim=1)
+        tokens = torch.cat([patches, self.tokens.expand(patches.shape[0], -1, -1)], dim=1)
         tokens = self.norm(self.blocks(tokens))
         patches = F.normalize(self.patch_map(tokens[:, :count]), dim=-1)
         classes = F.normalize(self.class_map(tokens[:, count:]), dim=-1)
         logits: Tensor = self.scale(patches @ classes.mT)
-        return logits.mT.reshape(len(patches), -1, *features.shape[-2:])
+        return logits.mT.reshape(patches.shape[0], -1, *features.shape[-2:])
 
 
 def _initialise(module: nn.Module) -> None:
