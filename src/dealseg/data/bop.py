@@ -24,7 +24,7 @@ from dealseg.data.files import (
     index_files,
     read_text,
 )
-from dealseg.data.folder import split_file
+from dealseg.data.folder import WITHOUT_DEPTH, split_file
 from dealseg.data.frames import Frame, FrameDataset
 from dealseg.data.held_out import FORMS, Protocol, parse_protocol
 from dealseg.data.masks import InstanceMasks
@@ -82,7 +82,7 @@ def open_bop(
     if not frames:
         raise file_error(path, "the scenes here list no image")
     if depth_folder != "depth" and not any(frame.depth for frame in frames):
-        raise file_error(path, f"no scene has a depth file in {depth_folder}/")
+        raise file_error(path, f"no scene has a depth file in {depth_folder}/; {WITHOUT_DEPTH}")
     return FrameDataset(path, classes.names, tuple(frames), class_ids=classes.ids)
 
 

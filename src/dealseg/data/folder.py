@@ -26,6 +26,8 @@ from dealseg.data.masks import LabelFile
 from dealseg.data.tags import NameMatcher, Tags, find_tags
 
 IMAGES = "images"
+WITHOUT_DEPTH = "`dealseg depth` estimates it; --losses none trains without"
+"""The ways out where a data set lacks the depth asked for."""
 PICTURE_SUFFIXES = (*IMAGE_SUFFIXES, ".tif", ".tiff")
 
 
@@ -154,7 +156,7 @@ def index_depth(root: Path, depth_folder: str, complain: Complain) -> dict[str, 
     """
     folder = root / depth_folder
     if not folder.is_dir() and (folder.exists() or depth_folder != "depth"):
-        raise file_error(folder, "there is no such depth folder")
+        raise file_error(folder, f"there is no such depth folder; {WITHOUT_DEPTH}")
     lossless = index_files(folder, DEPTH_SUFFIXES, complain)
     lossy = index_files(folder, (".jpg", ".jpeg"), complain)  # refused when read, not overlooked
     return {**lossy, **lossless}
