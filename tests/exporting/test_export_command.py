@@ -171,7 +171,8 @@ def test_class_names_that_a_format_cannot_hold_are_refused(tmp_path, capsys):
         write(tmp_path, ("a.png",), classes=classes)
         assert message in refused(capsys, tmp_path, "voc")
     assert export(tmp_path, "cvat").is_dir()
-    assert "`ignored`" in refused(capsys, tmp_path, "cvat", "--ignored", "label", out="x")
+    for name in ("cvat", "label-studio"):
+        assert "`ignored`" in refused(capsys, tmp_path, name, "--ignored", "label", out="x")
 
 
 def test_images_are_copied_linked_or_left(made):

@@ -10,9 +10,11 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import pytest
 from made import CLASSES, IDS, export, without_ignored, write
+from make_bop import write_bop
 from make_folder import save, save_palette
 from PIL import Image
 
+from dealseg.data import open_dataset
 from dealseg.exporting import label_studio
 from oracles.brush import decoded
 
@@ -47,6 +49,18 @@ def read_cvat(file: Path) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray],
     return classes, objects, labels
 
 
+def test_cvat_masks_of_bop_data_are_named_by_the_paths_of_their_images(tmp_path):
+    data = write_bop(tmp_path / "data")
+    dataset = open_dataset(data)
+    for index, name in enumerate(dataset.names):
+        save_palette(tmp_path / f"masks/{name}.png", dataset.mask(index).numpy())
+    words = ["--data", str(data), "--class-names", ",".join(dataset.classes)]
+    classes, _, _ = read_cvat(export(tmp_path, "cvat", *words) / "annotations.zip")
+    assert all((data / f"{name}.png").is_file() for name in classes)
+    found = classes["train/000003/rgb/000008"]
+    assert np.array_equal(found, dataset.mask(dataset.names.index("train/000003/000008")))
+
+
 @pytest.mark.parametrize("ignored", ["background", "label"])
 def test_cvat_declares_every_colour_and_tells_objects_apart(made, ignored):
     root, masks = made
@@ -60,7 +74,7 @@ def test_cvat_declares_every_colour_and_tells_objects_apart(made, ignored):
         assert np.array_equal(objects[name] > 0, expected > 0)
         for each in np.unique(objects[name])[1:]:
             assert len(np.unique(expected[objects[name] == each])) == 1
-    told = json.loads((out / "labels.json").read_text())
+    told = json.loads((out / "task_labels.json").read_text())
     assert [each["name"] for each in told] == labels[1:]
     assert told[0]["color"] == "#800000"
 

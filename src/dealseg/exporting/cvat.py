@@ -3,7 +3,7 @@
 import json
 import zipfile
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from jaxtyping import UInt8
@@ -21,15 +21,15 @@ from dealseg.exporting.voc import CLASS_MASKS, LABEL_MAP, LISTS, label_map
 DEFAULTS = {"instances": "components", "min_area": 0, "ignored": "background"}
 
 ARCHIVE = "annotations.zip"
-LABELS = "labels.json"
+LABELS = "task_labels.json"
 _OBJECTS = 255
 """Colours of objects that CVAT's reader knows."""
 
 
 def write_cvat(source: Source, folder: Path, options: ExportOptions) -> list[str]:
-    """Write `annotations.zip`, and `labels.json` for the raw label constructor of a CVAT task.
+    """Write `annotations.zip`, and `task_labels.json` for the raw label constructor of a CVAT task.
 
-    Names keep their folders, since CVAT finds an image by them. Ignored pixels become background,
+    Masks are named by paths, since CVAT finds images by them. Ignored pixels become background,
     or the class `ignored` with the value after the last: an undeclared 255 fails the import
     (cvat#7847). An image of more than 255 objects gets one object per class.
     """
@@ -39,19 +39,30 @@ def write_cvat(source: Source, folder: Path, options: ExportOptions) -> list[str
             raise file_error(source.masks.root, "254 classes leave no value for `ignored`")
         values[len(values)] = "ignored"
     lines = label_map(source, values)
-    colours, crowded = palette(), 0
+    colours, names, crowded = palette(), list[str](), 0
     with zipfile.ZipFile(folder / ARCHIVE, "w", zipfile.ZIP_DEFLATED) as archive:
         _add(archive, LABEL_MAP, "".join(f"{line}\n" for line in lines).encode())
         for item in source.items():
             shown, objects, many = _drawn(item, options, len(values) - 1)
-            _add(archive, f"{CLASS_MASKS}/{item.name}.png", indexed_png(shown, colours))
-            _add(archive, f"SegmentationObject/{item.name}.png", indexed_png(objects, colours))
+            names.append(_frame_name(source, item))
+            _add(archive, f"{CLASS_MASKS}/{names[-1]}.png", indexed_png(shown, colours))
+            _add(archive, f"SegmentationObject/{names[-1]}.png", indexed_png(objects, colours))
             crowded += many
-        listed = "".join(f"{name}\n" for name in source.names)
+        listed = "".join(f"{name}\n" for name in names)
         _add(archive, f"{LISTS}/default.txt", listed.encode())
     write_lines(folder / LABELS, [json.dumps(_labels(values), indent=1)])
     remark = f"{crowded} images have more than {_OBJECTS} objects: there, one object per class"
     return [remark] if crowded else []
+
+
+def _frame_name(source: Source, item: Item) -> str:
+    """Return the image's path without suffix: its name, or all of it where that leaves folders out.
+
+    CVAT adds folders in front of a name to find its image, but none in the middle, which a name in
+    a BOP data set lacks (`SCENE/000001` is `SCENE/rgb/000001.png`).
+    """
+    path = str(PurePosixPath(source.relative(item.image)).with_suffix(""))
+    return item.name if f"/{path}".endswith(f"/{item.name}") else path
 
 
 def _drawn(

@@ -11,6 +11,7 @@ from xml.sax.saxutils import quoteattr
 import numpy as np
 
 from dealseg.data.base import IGNORE
+from dealseg.data.files import file_error
 from dealseg.exporting.cvat import hex_colour
 from dealseg.exporting.instances import Instance, find_instances
 from dealseg.exporting.json_writing import Entries, json_list
@@ -41,6 +42,8 @@ def write_label_studio(source: Source, folder: Path, options: ExportOptions) -> 
     """
     names = dict(enumerate(source.classes, start=1))
     if options.ignored == "label":
+        if "ignored" in source.classes:
+            raise file_error(source.masks.root, "a class is called `ignored`; rename it")
         names[IGNORE] = "ignored"
     version = _model_version(source)
     tasks = _Tasks(folder)
