@@ -57,7 +57,7 @@ class SegmenterLossConfig:
     clip_start: float = 1.2
     clip_patches: int = 4
     smoothing: float = 0.0
-    balance: float = 0.0
+    balance: float = 0.5
     confidence: float = 0.0
 
     def __post_init__(self) -> None:
