@@ -15,7 +15,9 @@ import pytest
 import torch
 from PIL import Image
 
+from dealseg.config.segmenter import SegmenterConfig
 from dealseg.deploying import checking, compare, torchscript
+from dealseg.errors import CheckpointError
 from dealseg.models.segmenter import Segmenter
 from fake_networks import write_run
 from small_segmenters import picture, read_mask
@@ -202,6 +204,30 @@ def test_torchscript_computes_the_same_at_any_size_and_says_what_it_is(tmp_path,
         name = next(each for each in archive.namelist() if each.endswith(torchscript.FACTS))
         said = json.loads(archive.read(name))
     assert json.loads(said["classes"]) == ["cup", "Teller ☃"]
+
+
+def test_torchscript_takes_the_mask_transformer_too(tmp_path, run):
+    config = SegmenterConfig("mask_transformer", backbone="test_vit", pretrained=False)
+    model = Segmenter(("cup",), config, long_side=64).eval()
+    model.save_pretrained(tmp_path / "seg")
+    file = tmp_path / "model.pt"
+    assert run("export-model", tmp_path / "seg", "--format", "torchscript", "--out", file).code == 0
+    loaded = torchscript.open_torchscript(file)
+    for shape in SHAPES:
+        with torch.no_grad():
+            torch.testing.assert_close(loaded(noise(shape)), model(noise(shape)))
+
+
+def test_an_exported_model_that_fails_on_a_size_is_an_error_that_names_it(exported):
+    def picky(batch):
+        if batch.shape[-1] == 83:
+            raise RuntimeError("several lines\nthe last says what")
+        with torch.no_grad():
+            return exported.model(batch)
+
+    expected = r"fails on 3 images of 83x61 \(the last says what\)"
+    with pytest.raises(CheckpointError, match=expected):
+        compare(exported.model, picky, map(noise, SHAPES))
 
 
 def test_safetensors_are_a_folder_that_gives_the_same_segmenter(tmp_path, run, exported):

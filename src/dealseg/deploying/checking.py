@@ -62,7 +62,7 @@ def compare(model: Segmenter, exported: Exported, images: Iterable[Tensor]) -> P
     deviation: float | None = None
     for batch in images:
         expected = model(batch.to(model.mean.device)).float().cpu()
-        found = exported(batch)
+        found = _computed(exported, batch)
         _require_like(found, expected)
         classes = found if found.ndim == 3 else found.argmax(1)
         if found.ndim == 4:
@@ -82,6 +82,17 @@ def require_parity(file: Path, parity: Parity) -> None:
             f"{parity.deviation} where logits reach {parity.scale:.3g}, and "
             f"{100 * parity.equal:.3f} % of the pixels agree; please report this network"
         )
+
+
+def _computed(exported: Exported, batch: Tensor) -> Tensor:
+    try:
+        return exported(batch)
+    except Exception as error:  # both runtimes raise kinds of their own
+        height, width = batch.shape[-2:]
+        raise CheckpointError(
+            f"the exported model fails on {len(batch)} images of {width}x{height} "
+            f"({str(error).strip().splitlines()[-1][:200]}); please report this network"
+        ) from error
 
 
 def _require_like(found: Tensor, expected: Tensor) -> None:

@@ -196,7 +196,7 @@ def feature_map(backbone: Any, features: Tensor, grid: tuple[int, int] | None) -
             f"{patches.shape[1]} patch tokens are not a grid of {grid}; "
             "give decode the size of the image they were made of"
         )
-    return patches.transpose(1, 2).reshape(len(patches), -1, *grid)
+    return patches.transpose(1, 2).reshape(patches.shape[0], -1, *grid)
 
 
 def token_grid(backbone: Any, height: int, width: int) -> tuple[int, int] | None:
