@@ -101,8 +101,8 @@ def edited(folder, change):
         (lambda c: c.update(seeed=1), r"unknown key 'seeed'; known: .*seed"),
         (lambda c: c["optim"].update(epohs=1), r"unknown key 'epohs'; known: .*epochs"),
         (lambda c: c.pop("classes"), "classes"),
-        (lambda c: c.update(data=3), "data must hold keys and values, got 3"),
-        (lambda c: c.update(deal=None), "deal must hold keys and values"),
+        (lambda c: c.update(data=3), "data must be keys and values, got 3"),
+        (lambda c: c.update(deal=None), "deal must be keys and values"),
         (lambda c: c.update(classes=None), "NoneType"),
         (lambda c: c["data"].update(long_side="wide"), "long_side|str"),
         (lambda c: c["deal"].update(weight=-1), "deal.weight must be >= 0"),
@@ -150,6 +150,21 @@ def test_unknown_keys_are_refused_at_every_level():
     assert from_mapping(TrainConfig, {"data": {"long_side": 64}}).data.long_side == 64
     with pytest.raises(ConfigError, match="unknown key 'size'; known: depth_folder, format"):
         from_mapping(TrainConfig, {"data": {"size": 64}})
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({"optim": {"lr": "fast"}}, "optim.lr must be a number"),
+        ({"optim": {"epochs": "two"}}, "optim.epochs must be a whole number"),
+        ({"label": {"scales": 1.0}}, "label.scales must be a list"),
+        ({"data": "voc"}, "data must be keys and values"),
+        ({"precision": "16"}, "precision must be 32-true, bf16-mixed or 16-mixed"),
+    ],
+)
+def test_values_of_another_kind_are_refused_with_their_place(content, said):
+    with pytest.raises(ConfigError, match=said):
+        from_mapping(TrainConfig, content)
 
 
 def test_a_loaded_run_gives_what_the_saved_network_gave(tmp_path):

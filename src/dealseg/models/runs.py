@@ -14,6 +14,8 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from dealseg.config import SegmenterTrainConfig, TrainConfig
+from dealseg.config.checks import require
+from dealseg.config.typed import as_kind
 from dealseg.errors import CheckpointError, ConfigError
 from dealseg.models.base import CamModel
 from dealseg.models.registry import create
@@ -133,20 +135,29 @@ def read_config_of(folder: Path, kind: type[C], facts_kind: type[Facts]) -> tupl
         raise CheckpointError(f"{path}: not a configuration of this version: {error}") from error
 
 
-def from_mapping(kind: type, content: Mapping[str, Any]) -> Any:
-    """Build a frozen configuration dataclass from nested plain values; unknown keys are refused."""
+def from_mapping(kind: type, content: Mapping[str, Any], within: str = "") -> Any:
+    """Build a frozen configuration dataclass from nested plain values.
+
+    Args:
+        kind: the dataclass.
+        content: values by name; those that are not there get their defaults.
+        within: what comes before the names in messages, such as `optim.`.
+
+    Raises:
+        ConfigError: for an unknown key, or a value of another kind than was declared.
+    """
     hints = get_type_hints(kind)
     unknown = sorted(set(content) - set(hints))
     if unknown:
         raise ConfigError(f"unknown key {unknown[0]!r}; known: {', '.join(sorted(hints))}")
     values = {}
     for name, value in content.items():
+        place = f"{within}{name}"
         if is_dataclass(hints[name]):
-            if not isinstance(value, Mapping):
-                raise ConfigError(f"{name} must hold keys and values, got {value!r}")
-            values[name] = from_mapping(hints[name], value)
+            require(isinstance(value, Mapping), place, "keys and values", value)
+            values[name] = from_mapping(hints[name], value, f"{place}.")
         else:
-            values[name] = tuple(value) if isinstance(value, list) else value
+            values[name] = as_kind(place, hints[name], value)
     return kind(**values)
 
 
