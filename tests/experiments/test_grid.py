@@ -201,3 +201,36 @@ def test_a_setting_that_no_training_knows_is_refused_with_its_variant():
     grid = with_settings(GRID, ["optim.epoch=3"])
     with pytest.raises(ConfigError, match="cam, losses none: unknown key 'epoch'"):
         expand(grid)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"methods": {"cam": "seam"}}, "methods.cam must be keys and values, got 'seam'"),
+        ({"depths": ["sensor"]}, "depths must be keys and values"),
+        ({"seeds": 0}, "seeds must be a list, got 0"),
+        ({"seeds": ["a"]}, r"seeds\[0\] must be a whole number, got 'a'"),
+        ({"tables": {"t": {**TABLE, "losses": "deal"}}}, "losses must be a list, got 'deal'"),
+        ({"published": [{"table": "x", "label": "l", "gain": 1, "source": "s"}]}, "table of publ"),
+    ],
+)
+def test_values_of_another_kind_are_refused_with_their_place(tmp_path, change, said):
+    content = {"methods": {"cam": {}}, "depths": {}, "tables": {"t": TABLE}, **change}
+    (tmp_path / "g.yaml").write_text(yaml.safe_dump(content))
+    with pytest.raises(ConfigError, match=f"not a grid: {said}"):
+        read_grid(tmp_path / "g.yaml")
+
+
+def test_a_file_that_is_not_yaml_is_refused_with_the_line(tmp_path):
+    (tmp_path / "g.yaml").write_text("title: t\nseeds: [0\ntables: {}\n")
+    with pytest.raises(ConfigError, match=r"not readable .*, line 3"):
+        read_grid(tmp_path / "g.yaml")
+
+
+def test_noise_that_is_none_is_refused_before_anything_is_trained():
+    with pytest.raises(ConfigError, match="no model 'levl'"):
+        expand(with_table(LOSSES, noise=("none", "levl:1")))
+
+
+def test_settings_may_be_written_as_python_writes_numbers():
+    assert expand(with_settings(GRID, ["optim.lr=1e-3"])).jobs[0].config.optim.lr == 1e-3

@@ -14,6 +14,7 @@ from dealseg.config.training import LOSSES
 from dealseg.errors import ConfigError
 from dealseg.experiments.grid import NONE, Grid, Settings, TableSpec, merged
 from dealseg.models.runs import from_mapping
+from dealseg.noise import parse_noise
 
 _ORDER = ("isl", "fsl", "deal")
 READ_DEPTH = frozenset({"deal"})
@@ -148,6 +149,7 @@ def _job(grid: Grid, variant: Variant, seed: int) -> Job:
     if variant.depth != NONE:
         chosen = merged(grid.depths[variant.depth], chosen)
     if variant.noise != NONE:
+        parse_noise(variant.noise)
         chosen = merged(chosen, {"depth_noise": variant.noise})
     images = {"data": {"format": grid.data.format, "split": grid.data.train}}
     try:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dealseg.config.checks import require
+from dealseg.errors import DataError
 from dealseg.experiments.expanding import Job, Plan, expand
 from dealseg.experiments.figures import cam_figure, mask_figure, noise_figure, threshold_figure
 from dealseg.experiments.grid import Grid
@@ -68,13 +69,27 @@ class Experiment:
             do: what does a job; by default training and evaluation.
 
         Raises:
-            ConfigError: if it is one of several processes of `torchrun`.
+            ConfigError: if it is one of several processes of `torchrun`, or the ground truth cannot
+                be read without another package.
+            DataError: if there is no ground truth.
         """
         world = int(os.environ.get("WORLD_SIZE", "1"))
         require(world == 1, "torchrun", "one process; take --shard to use several GPUs", world)
+        self._require_truth()
         self.out.mkdir(parents=True, exist_ok=True)
         work = do or train_and_judge(self.data, self.out)
         return run_jobs(self.jobs, self.out, work, say, shard)
+
+    def _require_truth(self) -> None:
+        """Read one mask, so that a training does not end in the first error of its evaluation."""
+        job = self.plan.jobs[0]
+        images = open_split(self.data, job.config.data, job.val)
+        judged = (i for i, frame in enumerate(images.frames) if frame.mask is not None)
+        first = next(judged, None)
+        if first is None:
+            where = "" if job.val is None else f" in split {job.val}"
+            raise DataError(f"{self.data}: there is no ground truth to judge by{where}")
+        images.mask(first)
 
     def gather(self, say: Say, outcome: Outcome | None = None, *, figures: bool = True) -> int:
         """Write `results.jsonl`, tables and figures of all results there are; return how many.

@@ -179,7 +179,7 @@ def read_grid(file: Path, *, miniature: bool = False) -> Grid:
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{file}: not readable ({str(error).splitlines()[0]})") from error
+        raise ConfigError(f"{file}: not readable ({_reason(error)})") from error
     if not isinstance(content, dict):
         raise ConfigError(f"{file}: expected a mapping of title, data, methods and tables")
     small = content.pop(MINIATURE, None)
@@ -191,15 +191,26 @@ def read_grid(file: Path, *, miniature: bool = False) -> Grid:
         raise ConfigError(f"{file}: not a grid: {error}") from error
 
 
+def _reason(error: Exception) -> str:
+    """Return what is wrong with a file in one line, with the line of a YAML file."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        return f"{error.problem}, line {error.problem_mark.line + 1}"
+    return str(error).splitlines()[0]
+
+
 def _grid(name: str, content: Settings) -> Grid:
     tables = dict(content.get("tables", {}))
     for each, spec in tables.items():
         lacking = [axis for axis in _NEEDED if axis not in spec]
         require(not lacking, f"tables.{each}", ", ".join(_NEEDED), f"no {', '.join(lacking)}")
-    parts = {
+    parts: dict[str, list[Any]] = {
         "tables": [from_mapping(TableSpec, {"name": n, **spec}) for n, spec in tables.items()],
         "published": [from_mapping(Published, each) for each in content.get("published", ())],
     }
+    for each in parts["published"]:
+        require(
+            each.table in tables, "table of published", f"some of {', '.join(tables)}", each.table
+        )
     grid: Grid = from_mapping(
         Grid, {"name": name, "title": name, "methods": {}, **content, **parts}
     )

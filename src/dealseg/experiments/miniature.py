@@ -1,6 +1,7 @@
 """Tiny data sets in the layouts of the real ones, so that a grid can be tried without those."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from dealseg.config.checks import require
@@ -14,14 +15,9 @@ def _synthetic(out: Path) -> None:
     write_synthetic(out, images=10, val_images=5, size=64, progress=False)
 
 
-def _hope(out: Path) -> None:
-    """Write sequences so long that three consecutive frames of each are held out."""
-    write_hope_miniature(out, frames=15)
-
-
-WRITERS: dict[str, Callable[[Path], None]] = {
+WRITERS: dict[str, Callable[..., None]] = {
     "coco": write_coco_miniature,
-    "hope": _hope,
+    "hope": partial(write_hope_miniature, frames=15),  # three frames of each sequence are held out
     "synthetic": _synthetic,
     "voc": write_voc_miniature,
 }

@@ -109,15 +109,22 @@ def _checksum(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def read_result(out: Path, key: str) -> Result | None:
-    """Return the result of a key, or None if there is none or it is damaged, which is logged."""
+def read_result(out: Path, key: str, *, quiet: bool = False) -> Result | None:
+    """Return the result of a key, or None if there is none or it is damaged.
+
+    Args:
+        out: folder of the experiment.
+        key: of the job.
+        quiet: do not log that it is damaged.
+    """
     path = result_file(out, key)
     if not path.is_file():
         return None
     try:
         return _read(path, key)
     except DataError as error:
-        log.warning(f"{error}; the job is done again")
+        if not quiet:
+            log.warning(f"{error}; the job is done again")
         return None
 
 

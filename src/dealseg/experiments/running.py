@@ -108,7 +108,7 @@ def _attempt(key: str, job: Job, out: Path, do: Do, outcome: Outcome) -> str:
             who = owner(lock)
             outcome.elsewhere[job.name] = f"{who.get('host', 'unknown')}, pid {who.get('pid')}"
             return f"another process does it ({outcome.elsewhere[job.name]})"
-        result = read_result(out, key)  # another may just have finished it
+        result = read_result(out, key, quiet=True)  # another may just have finished it
         try:
             outcome.results[key] = result or _done(key, job, out, do)
         except (DealsegError, RuntimeError, OSError) as error:
