@@ -54,6 +54,12 @@ def test_the_root_may_be_vocdevkit_the_year_or_what_holds_them(home, tmp_path, b
     assert dataset.classes[14] == "person"
 
 
+@pytest.mark.parametrize("below", ["JPEGImages", "ImageSets/Segmentation"])
+def test_a_folder_inside_a_data_set_is_refused_with_the_one_to_give(home, below):
+    with pytest.raises(DataError, match=f"{below}: expected .*; did you mean {home.resolve()}\\?"):
+        open_dataset(home / below)
+
+
 def test_the_newest_year_is_taken_only_where_2012_is_not(home):
     shutil.copytree(home, home.with_name("VOC2007"))
     assert open_dataset(home.parent).root == home

@@ -138,7 +138,7 @@ class _Classes:
         self.value = {obj_id: value for value, obj_id in enumerate(ids, start=1)}
         for scene in scenes:
             for unknown in sorted(_ids(scene) - set(ids)):
-                problem = f"obj_id {unknown} is not in the classes of {description.file}"
+                problem = f"obj_id {unknown} is not in the classes of {description.file}; name it"
                 complain(file_error(scene.folder, problem))
 
     def known(self, instances: Iterable[Instance]) -> list[Instance]:

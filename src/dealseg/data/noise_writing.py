@@ -90,7 +90,10 @@ def write_noisy_depth(
     noisy = NoisyDepth(dataset, parse_noise(noise), seed)
     places = [index for index, frame in enumerate(dataset.frames) if frame.depth is not None]
     if not places:
-        raise file_error(dataset.root, "there is no depth to add noise to")
+        problem = (
+            "there is no depth to add noise to; give --depth-folder, or make it: dealseg depth"
+        )
+        raise file_error(dataset.root, problem)
     source = {"noise": noise, "seed": seed, "split": split, "data": str(dataset.root.resolve())}
     source["depth"] = str(Path(str(dataset.frames[places[0]].depth)).resolve())  # the first
     _require_apart(dataset, out)

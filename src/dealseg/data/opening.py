@@ -11,6 +11,7 @@ from dealseg.data.files import Complain, fail, file_error
 from dealseg.data.folder import IMAGES, open_folder, split_file
 from dealseg.data.frames import FrameDataset
 from dealseg.data.scenes import find_scenes
+from dealseg.data.voc import IMAGES as VOC_IMAGES
 from dealseg.data.voc import find_voc, open_voc, voc_training_split
 from dealseg.data.voc_tags import TagsFrom
 from dealseg.errors import ConfigError
@@ -142,8 +143,15 @@ def _by_its_looks(root: Path) -> Told:
         return "folder"
     if find_scenes(root):
         return "bop"
+    above = next((folder for folder in root.resolve().parents[:2] if _is_root(folder)), None)
     raise file_error(
         root,
         "expected images/ (folder format), scenes with scene_camera.json and rgb/ (bop), "
-        "VOCdevkit/VOC2012/JPEGImages/ (voc), or annotations/instances_train2014.json (coco)",
+        "VOCdevkit/VOC2012/JPEGImages/ (voc), or annotations/instances_train2014.json (coco)"
+        + (f"; did you mean {above}?" if above else ""),
     )
+
+
+def _is_root(folder: Path) -> bool:
+    """Return whether VOC or COCO lies in this folder itself, not somewhere below it."""
+    return (folder / VOC_IMAGES).is_dir() or any(folder.glob("annotations/instances_*.json"))
