@@ -34,8 +34,8 @@ def local_affinity(
     valid=None,
     dilations=(1, 2, 4, 8, 12, 24),
     iterations=10,
-    colour_scale=0.1,
-    depth_scale=0.1,
+    colour_scale=0.3,
+    depth_scale=0.5,
     depth_floor=0.05,
 ):
     _, height, width = p.shape

@@ -19,8 +19,8 @@ def local_affinity(
     *,
     dilations: Sequence[int] = (1, 2, 4, 8, 12, 24),
     iterations: int = 10,
-    colour_scale: float = 0.1,
-    depth_scale: float = 0.1,
+    colour_scale: float = 0.3,
+    depth_scale: float = 0.5,
     depth_floor: float = 0.05,
 ) -> Float[Tensor, "b c h w"]:
     r"""Return probabilities spread among neighbours of like colour and depth.

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+_AROUND = ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1))  # the corners as well change nothing
 _SHARPNESS = 0.7  # deviation, in cells, of the spatial weight of the way back
 _FARTHEST = 100.0  # squared distances are cut here; smaller weights would be denormal, and slow
 
@@ -63,7 +64,7 @@ def pixel_counts(height: int, width: int, stride: int, like: Tensor) -> Float[Te
 def to_pixels(
     maps: Float[Tensor, "c gh gw"], cells: Look, pixels: Look, stride: int
 ) -> Float[Tensor, "c h w"]:
-    r"""Return at each pixel the mean of the 3 x 3 cells around it, weighted by likeness.
+    r"""Return at each pixel the mean of its cell and the four beside it, weighted by likeness.
 
     $$ w_{iJ} = \exp(-|x_i - x_J|^2 / (2 \cdot 0.7^2 s^2)) \, k(g_i, g_J) $$
 
@@ -79,14 +80,13 @@ def to_pixels(
     near, values = _ringed(cells), _ring(maps)
     total = maps.new_zeros(len(maps), stride**2, rows, columns)
     weights = maps.new_zeros(stride**2, rows, columns)
-    for down in range(3):
-        for right in range(3):
-            seen = (slice(down, down + rows), slice(right, right + columns))
-            apart = _apart(fine, near, seen).add_(_spatial(down - 1, right - 1, stride, maps))
-            weight = apart.clamp_(max=_FARTHEST).mul_(-0.5).exp_()
-            weights += weight
-            for value, sums in zip(values, total, strict=True):
-                sums.addcmul_(weight, value[seen])
+    for down, right in _AROUND:
+        seen = (slice(1 + down, 1 + down + rows), slice(1 + right, 1 + right + columns))
+        apart = _apart(fine, near, seen).add_(_spatial(down, right, stride, maps))
+        weight = apart.clamp_(max=_FARTHEST).mul_(-0.5).exp_()
+        weights += weight
+        for value, sums in zip(values, total, strict=True):
+            sums.addcmul_(weight, value[seen])
     total /= weights
     return F.pixel_shuffle(total.flatten(0, 1)[None], stride)[0, :, :height, :width]
 

@@ -84,9 +84,12 @@ def mean_field(
         present = each.amax(dim=(-2, -1)) > 0
         if not bool(present.any()):
             raise ValueError(f"probabilities of image {index} are 0 in every channel")
-        result = torch.zeros_like(each)
-        result[present] = _infer(each[present], _look(inputs, index, options), options)
-        results.append(result)
+        look, places = _look(inputs, index, options), present.nonzero().flatten()
+        if len(places) == len(each):
+            results.append(_infer(each, look, options))
+        else:
+            refined = _infer(each[places], look, options)
+            results.append(torch.zeros_like(each).index_copy_(0, places, refined))
     return torch.stack(results).to(probabilities.dtype)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int32, Int64
 from torch import Tensor
 
 _HASH_SEED = 0x9E3779B97F4A7C15
@@ -28,21 +28,21 @@ class Lattice:
     Attributes:
         corner: the lattice points of the simplex around each feature.
         share: barycentric weight of each of them.
-        member, starts, member_share: the same by lattice point: the features around each one.
-        beside: for each axis the two neighbours of each point; m where there is none.
+        member, starts, member_share: the same by lattice point: the features around each one; the
+            point after the last one has none, and stands for missing neighbours.
+        beside: for each axis the two neighbours of each point.
     """
 
-    corner: Int64[Tensor, "n d1"]
+    corner: Int32[Tensor, "n d1"]
     share: Float[Tensor, "n d1"]
-    member: Int64[Tensor, " nd1"]
-    starts: Int64[Tensor, " m"]
+    member: Int32[Tensor, " nd1"]
+    starts: Int32[Tensor, " m1"]
     member_share: Float[Tensor, " nd1"]
-    beside: tuple[Int64[Tensor, "m1 2"], ...]
+    beside: tuple[Int32[Tensor, "m1 2"], ...]
 
     def filter(self, values: Float[Tensor, "n c"]) -> Float[Tensor, "n c"]:
         """Return the Gaussian sums of `values` at the features."""
         points = _sums(values, self.member, self.member_share, self.starts)
-        points = F.pad(points, (0, 0, 0, 1))  # the point that stands for missing neighbours
         for pair in self.beside:
             points = points.add(_sums(points, pair), alpha=0.5)
         scale = 1 / (1 + 2.0 ** (1 - self.corner.shape[1]))
@@ -51,21 +51,22 @@ class Lattice:
 
 def build_lattice(features: Float[Tensor, "n d"]) -> Lattice:
     """Return the lattice of features that are divided by their standard deviations."""
-    corner_keys, share, axis_keys = _simplices(features)
+    corner_keys, steps, share = _simplices(features)
     keys, order = corner_keys.flatten().sort(stable=True)
     fresh = torch.ones_like(keys, dtype=torch.bool)
     torch.ne(keys[1:], keys[:-1], out=fresh[1:])
     starts = fresh.nonzero().flatten()
-    point = fresh.cumsum(0).sub_(1)
-    owner = torch.arange(len(features), device=keys.device).repeat_interleave(share.shape[1])
+    point = fresh.cumsum(0, dtype=torch.int32).sub_(1)
+    owner = torch.arange(len(features), device=keys.device, dtype=torch.int32)
+    owner = owner.repeat_interleave(share.shape[1])
     keys = keys[starts]
     return Lattice(
-        corner=torch.empty_like(order).scatter_(0, order, point).view_as(corner_keys),
+        corner=torch.empty_like(point).scatter_(0, order, point).view_as(corner_keys),
         share=share,
         member=owner[order],
-        starts=starts,
+        starts=F.pad(starts, (0, 1), value=len(order)).to(torch.int32),
         member_share=share.flatten()[order],
-        beside=tuple(_neighbours(keys, axis) for axis in axis_keys),
+        beside=_neighbours(keys, steps),
     )
 
 
@@ -81,40 +82,47 @@ def _sums(
 
 def _simplices(
     features: Float[Tensor, "n d"],
-) -> tuple[Int64[Tensor, "n d1"], Float[Tensor, "n d1"], list[int]]:
-    """Return keys and barycentric weights of the corners of the simplex around each feature.
-
-    The third is what is added to the key of a point to reach its neighbour along each axis.
-    """
+) -> tuple[Int64[Tensor, "n d1"], Int64[Tensor, " d1"], Float[Tensor, "n d1"]]:
+    """Return keys, steps of keys and barycentric weights of the simplex around each feature."""
     count = features.shape[1] + 1
     place = features.T.new_tensor(_embedding(count - 1)) @ features.T
     base = (place / count).round()
     offset = place - count * base
     rank = torch.zeros_like(base, dtype=torch.int32)
-    for one in range(count):
-        for other in range(one + 1, count):
-            less = (offset[one] < offset[other]).to(torch.int32)
-            rank[one] += less
-            rank[other] += 1 - less
+    for one in range(count - 1):
+        less = (offset[one] < offset[one + 1 :]).to(torch.int32)
+        rank[one] += less.sum(0, dtype=torch.int32)
+        rank[one + 1 :] += 1 - less
     rank += base.sum(0).to(torch.int32)
     wrap = (rank < 0).to(torch.int32) - (rank >= count).to(torch.int32)
     rank = (rank + count * wrap).long()
     base += wrap
     offset = (place - count * base) / count
     descending = torch.empty_like(offset).scatter_(0, rank, offset)
-    share = torch.cat([1 + descending[-1:] - descending[:1], descending[:-1] - descending[1:]])
-    # share[r] for r >= 1 belongs to remainder r and is the step between ranks d - r and d - r + 1
-    share = torch.cat([share[:1], share[1:].flip(0)])
+    # corner r weighs the step between ranks d - r and d + 1 - r; corner 0 what is left to 1
+    steps = (descending[:-1] - descending[1:]).flip(0)
+    share = torch.cat([1 - descending[:1] + descending[-1:], steps])
+    return *_keys(base.long(), rank), share.T.contiguous()
+
+
+def _keys(
+    base: Int64[Tensor, "d1 n"], rank: Int64[Tensor, "d1 n"]
+) -> tuple[Int64[Tensor, "n d1"], Int64[Tensor, " d1"]]:
+    """Return the keys of the corners of simplices, and what is added to step along each axis.
+
+    The coordinates of corner r are those of corner 0 plus r, less d + 1 for the r last ranks. A
+    point's neighbour along an axis has that coordinate larger by d and all others smaller by 1.
+    """
+    count = len(base)
     multipliers = _multipliers(count - 1)
-    factors = torch.tensor(multipliers, device=features.device)
-    keys = count * (base[:-1].long() * factors[:, None]).sum(0)
-    corners = [keys]
-    for remainder in range(1, count):
-        # coordinates grow by `remainder`, those of the last ranks by `remainder - (d + 1)`
-        low = (rank[:-1] > count - 1 - remainder) * factors[:, None]
-        corners.append(keys + _wrapped(remainder * sum(multipliers)) - count * low.sum(0))
-    steps = [count * value - sum(multipliers) for value in (*multipliers, 0)]
-    return torch.stack(corners, 1), share.T.contiguous(), [_wrapped(step) for step in steps]
+    own = torch.tensor([*multipliers, 0], device=base.device)  # the last follows from the others
+    every = own.sum()
+    by_rank = torch.empty_like(base).scatter_(0, rank, own[:, None].expand_as(base))
+    lowered = by_rank.flip(0)[:-1].cumsum(0)
+    corner = torch.arange(1, count, device=base.device)[:, None]
+    first = count * (base * own[:, None]).sum(0, keepdim=True)
+    keys = torch.cat([first, first + corner * every - count * lowered])
+    return keys.T.contiguous(), count * own - every
 
 
 def _embedding(d: int) -> list[list[float]]:
@@ -152,13 +160,16 @@ def _wrapped(value: int) -> int:
     return value - (1 << 64) if value >> 63 else value
 
 
-def _neighbours(keys: Int64[Tensor, " m"], step: int) -> Int64[Tensor, "m1 2"]:
-    """Return for each point the one a step away forward and backward, or m."""
+def _neighbours(
+    keys: Int64[Tensor, " m"], steps: Int64[Tensor, " d1"]
+) -> tuple[Int32[Tensor, "m1 2"], ...]:
+    """Return for each axis and point the ones a step away forward and backward, or m."""
     count = len(keys)
-    wanted = keys + step
-    place = torch.searchsorted(keys, wanted).clamp(max=count - 1)
-    found = (keys[place] == wanted).nonzero().flatten()
-    pair = torch.full((count + 1, 2), count, dtype=torch.int64, device=keys.device)
-    pair[found, 0] = place[found]
-    pair[place[found], 1] = found
-    return pair
+    wanted = keys + steps[:, None]
+    place = torch.searchsorted(keys, wanted).clamp_(max=count - 1)
+    forward = torch.where(keys[place] == wanted, place, count)
+    own = torch.arange(count, device=keys.device).expand_as(forward)
+    backward = torch.full_like(forward[:, :1], count).expand(-1, count + 1).clone()
+    backward.scatter_(1, forward, own)[:, count] = count
+    forward = torch.cat([forward, backward[:, -1:]], dim=1)
+    return torch.stack([forward, backward], dim=-1).to(torch.int32).unbind(0)
