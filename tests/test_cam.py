@@ -3,7 +3,15 @@ import pytest
 import torch
 from hypothesis import given, settings
 
-from dealseg.cam import normalise_cams, predicted_tags, threshold_mask, winner_and_score
+from dealseg.cam import (
+    best_class_and_score,
+    lead,
+    normalise_cams,
+    predicted_tags,
+    threshold_mask,
+    winner_and_score,
+)
+from dealseg.refine import class_probabilities
 from oracles import cam as oracle
 
 
@@ -122,3 +130,55 @@ def test_predicted_tags_are_the_classes_more_probable_than_asked():
     assert predicted_tags(logits, 0.8).tolist() == [[0, 0, 0, 1]]
     assert predicted_tags(logits, 0.0).tolist() == [[1, 1, 1, 1]]
     assert predicted_tags(logits.double()).dtype == torch.float64
+
+
+def random_probabilities(seed, classes=4, dtype=torch.float32):
+    generator = torch.Generator().manual_seed(seed)
+    return (4 * torch.randn(classes, 7, 9, generator=generator, dtype=dtype)).softmax(0)
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("threshold", [0.01, 0.37, 0.99])
+def test_thresholding_the_score_of_the_best_class_gives_the_most_probable_one(seed, threshold):
+    probabilities = random_probabilities(seed)
+    winner, score = best_class_and_score(probabilities, threshold)
+    mask = threshold_mask(winner, score, threshold)
+    assert torch.equal(mask.long(), probabilities.argmax(0))
+    assert score.min() >= 0
+    assert score.max() <= 1
+
+
+def test_classes_as_probable_as_the_background_are_background_and_hardly_more_are_not():
+    probabilities = torch.full((3, 1, 2), 1 / 3)
+    probabilities[1, 0, 1] = torch.nextafter(torch.tensor(1 / 3), torch.tensor(1.0))
+    for step in range(1, 100):
+        winner, score = best_class_and_score(probabilities, step / 100)
+        assert threshold_mask(winner, score, step / 100).tolist() == [[0, 1]]
+
+
+def test_a_background_that_is_impossible_gives_the_score_1():
+    winner, score = best_class_and_score(torch.tensor([0.0, 0.0, 1.0]).view(3, 1, 1), 0.4)
+    assert (winner.item(), score.item()) == (2, 1.0)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_score_of_unrefined_probabilities_is_the_normalised_cam(seed):
+    maps = torch.rand(1, 3, 6, 5, generator=torch.Generator().manual_seed(seed))
+    winner, score = best_class_and_score(class_probabilities(maps, 0.4)[0], 0.4)
+    expected_winner, expected = winner_and_score(maps[0])
+    assert torch.equal(winner, expected_winner)
+    torch.testing.assert_close(score, expected)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("classes", [2, 3, 6])
+def test_the_lead_is_the_difference_of_the_two_largest_votes(seed, classes):
+    votes = random_probabilities(seed, classes, torch.float64)
+    ordered = votes.sort(0, descending=True).values
+    assert torch.equal(lead(votes), ordered[0] - ordered[1])
+    assert torch.equal(lead(votes.flip(0)), lead(votes))
+
+
+def test_a_single_vote_has_nothing_to_lead():
+    with pytest.raises(ValueError, match="not enough values"):
+        lead([torch.zeros(2, 2)])

@@ -1,5 +1,6 @@
 """From class activation maps to masks: pure tensor functions."""
 
+from collections.abc import Iterable
 from typing import Literal
 
 import torch
@@ -47,6 +48,46 @@ def threshold_mask(
 ) -> UInt8[Tensor, "*b h w"]:
     """Return the winner where its score is above `threshold`, else 0 (background wins ties)."""
     return torch.where(score > threshold, winner, torch.zeros_like(winner))
+
+
+def best_class_and_score(
+    probabilities: Float[Tensor, "c h w"], threshold: float
+) -> tuple[UInt8[Tensor, "h w"], Float[Tensor, "h w"]]:
+    r"""Return the most probable class as a mask value (1..c-1), and the score that says so.
+
+    The score is the normalised CAM that would have given these odds against the background,
+
+    $$ s = \min(1, t \, p_{class} / p_{background}), $$
+
+    the way back from :func:`dealseg.refine.class_probabilities`. It is above t exactly where the
+    class is more probable than the background, so :func:`threshold_mask` gives the argmax.
+
+    Args:
+        probabilities: background first; at least one class.
+        threshold: t, above 0 and below 1.
+    """
+    best, winner = probabilities[1:].max(dim=0)
+    background = probabilities[0]
+    least = torch.finfo(best.dtype).tiny
+    score = (threshold * best / background.clamp(min=least)).clamp(max=1)
+    at = score.new_tensor(threshold)
+    above = torch.nextafter(at, at.new_tensor(1))
+    score = torch.where(best > background, score.clamp(min=above), score.clamp(max=at))
+    return (winner + 1).to(torch.uint8), score
+
+
+def lead(votes: Iterable[Float[Tensor, "h w"]]) -> Float[Tensor, "h w"]:
+    """Return at each pixel by how much the largest of two or more maps exceeds the second largest.
+
+    Raises:
+        ValueError: if there are fewer than two maps.
+    """
+    first, second, *others = votes
+    best, next_best = torch.maximum(first, second), torch.minimum(first, second)
+    for each in others:
+        next_best = torch.maximum(next_best, torch.minimum(best, each))
+        best = torch.maximum(best, each)
+    return best - next_best
 
 
 def predicted_tags(logits: Float[Tensor, "b k"], probability: float = 0.5) -> Float[Tensor, "b k"]:

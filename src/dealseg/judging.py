@@ -8,10 +8,17 @@ from dealseg.data import RgbdDataset
 from dealseg.errors import ConfigError, DataError
 from dealseg.evaluation import EvaluationResult, ScoredImage, SourceInfo, evaluate, open_source
 from dealseg.evaluation.sources import CamFolder, MaskFolder
-from dealseg.labeling import LabelOptions, score_dataset
+from dealseg.labeling import LabelOptions, score_dataset, with_threshold
 from dealseg.models import Run, load_run
 from dealseg.models.runs import CONFIG_FILE
 from dealseg.models.segmenter import TENSORS_FILE, Segmenter, is_segmenter
+
+_ALONG = {
+    "auto": "colour, and depth where there is some",
+    True: "colour and depth",
+    False: "colour alone",
+}
+"""What `refine_depth` means, in words."""
 
 
 class RunScores:
@@ -105,11 +112,13 @@ def judge(
         info = SourceInfo("segmenter", str(source), "none", str(source), checksum)
     elif (source / CONFIG_FILE).is_file():
         run = load_run(source)
+        options, threshold_origin = with_threshold(run, dataset, options, threshold_origin)
         found = RunScores(run, dataset, options)
-        tags = options.tags if options.tags != "auto" else "data, else predicted"
-        info = SourceInfo("run", str(source), tags, str(source), run.weights_sha256)
+        info = _run_info(run, options)
     else:
         found = open_source(source)
+    if not isinstance(found, RunScores):
+        _require_plain(source, options)
     threshold, origin = options.threshold, threshold_origin
     if isinstance(found, SegmenterScores) and origin != "user":
         threshold, origin = found.threshold, "largest logit"
@@ -125,3 +134,21 @@ def judge(
         allow_subset=allow_subset,
         protocol=protocol,
     )
+
+
+def _run_info(run: Run, options: LabelOptions) -> SourceInfo:
+    tags = options.tags if options.tags != "auto" else "data, else predicted"
+    refinement = f"{options.refine} along {_ALONG[options.refine_depth]}"
+    said = None if options.refine == "none" else refinement
+    return SourceInfo("run", str(run.path), tags, str(run.path), run.weights_sha256, said)
+
+
+def _require_plain(source: Path, options: LabelOptions) -> None:
+    """Refuse what is for runs only.
+
+    Raises:
+        ConfigError: for an automatic threshold or refinement.
+    """
+    asked = "threshold auto" if options.auto_threshold else f"refine {options.refine}"
+    if options.auto_threshold or options.refine != "none":
+        raise ConfigError(f"{asked} is for runs, whose CAMs are made anew; {source} is no run")

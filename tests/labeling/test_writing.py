@@ -96,9 +96,20 @@ def test_the_manifest_says_everything_and_the_evaluation_understands_it(tmp_path
         "data": str(data.resolve()),
         "review": None,
         "ignore_index": 255,
+        "refine": "none",
+        "refine_depth": None,
+        "ignore": 0.0,
         "images": 4,
         "images_with_predicted_tags": 0,
+        "masks": {
+            open_dataset(data).names[index]: {
+                "confidence": round(scores.confidence, 4),
+                "ignored": 0.0,
+            }
+            for index, scores in score_dataset(fake_run(), open_dataset(data), ONE_SCALE)
+        },
     }
+    assert list(manifest["masks"]) == ["a", "b", "c", "d"]
     folder = MaskFolder(tmp_path / "out")
     assert sorted(folder.files) == ["a", "b", "c", "d"]
     assert (folder.threshold, folder.threshold_origin) == (0.3, "user")
@@ -217,6 +228,9 @@ def test_what_a_killed_process_left_half_written_is_no_mask(tmp_path, data, undi
         ({"flip": False}, "flip"),
         ({"tags": "predicted"}, "tags"),
         ({"probability": 0.9}, "probability"),
+        ({"refine": "crf"}, "refine"),
+        ({"ignore": 0.1}, "ignore"),
+        ({"auto_threshold": True}, "threshold"),
     ],
 )
 @pytest.mark.parametrize("finished", [True, False])

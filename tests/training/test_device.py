@@ -6,7 +6,7 @@ from away import AWAY, Away, moved, second_device
 from tiny import config, eager
 
 from dealseg.config import IslConfig
-from dealseg.labeling.scoring import LabelOptions, score_image
+from dealseg.labeling import LabelOptions, score_image
 from dealseg.models import METHODS, create
 from dealseg.training.task import CamTask
 

@@ -63,11 +63,14 @@ class Tally:
         classes: number of classes, background included.
         threshold: the fixed background score; None where masks come finished.
         boundaries: whether to count outlines.
+        leave_undecided: leave out pixels whose prediction is 255, and count them.
     """
 
     classes: int
     threshold: float | None
     boundaries: bool
+    leave_undecided: bool = False
+    undecided: int = 0
     images: int = 0
     pixels: int = 0
     ignored: int = 0
@@ -87,14 +90,25 @@ class Tally:
         Raises:
             ValueError: if a value of the prediction or the ground truth is out of range.
         """
-        mask = self._mask(prediction, truth)
-        counts = count_mask(mask, truth, self.classes, boundaries=self.boundaries)
-        self.fixed = counts if self.fixed is None else self.fixed + counts
         self.images += 1
         self.pixels += truth.numel()
         self.ignored += int((truth == IGNORE).sum())
+        mask = self._mask(prediction, truth)
+        truth = self._decided(mask, truth)
+        counts = count_mask(mask, truth, self.classes, boundaries=self.boundaries)
+        self.fixed = counts if self.fixed is None else self.fixed + counts
         if isinstance(prediction, ScoredImage):
             self._add_tags(prediction.tag_scores, tags)
+
+    def _decided(
+        self, mask: UInt8[Tensor, "h w"], truth: UInt8[Tensor, "h w"]
+    ) -> UInt8[Tensor, "h w"]:
+        """Return the ground truth, ignored where the mask is undecided and may be."""
+        if not self.leave_undecided:
+            return truth
+        undecided = (mask == IGNORE) & (truth != IGNORE)
+        self.undecided += int(undecided.sum())
+        return truth.masked_fill(undecided, IGNORE)
 
     def _add_tags(
         self, scores: Float[Tensor, " k"] | None, tags: Float[Tensor, " k"] | None
@@ -113,7 +127,7 @@ class Tally:
             raise ValueError("scores need a fixed threshold")
         score = prediction.score.float()
         counts = score_histogram(prediction.winner, score, truth, self.classes).cpu()
-        self.histogram = _sum(self.histogram, counts) if self.images else counts
+        self.histogram = counts if self.histogram is None else _sum(self.histogram, counts)
         return threshold_mask(prediction.winner, score, self.threshold)
 
 

@@ -94,7 +94,8 @@ def evaluate(
             "CAMs, or scored images that can be iterated twice"
         )
     census = _Census(allow_subset)
-    tally = Tally(len(dataset.classes) + 1, fixed_at, boundaries)
+    undecided = isinstance(source, MaskFolder) and source.may_leave_undecided
+    tally = Tally(len(dataset.classes) + 1, fixed_at, boundaries, undecided)
     for case in _cases(source, dataset, census):
         _add(tally, dataset, case)
     result = _result(tally, dataset, origin, census, split, searched)
@@ -241,6 +242,7 @@ def _result(
         images_missing=len(census.missing),
         pixels=tally.pixels,
         ignored_share=tally.ignored / tally.pixels,
+        undecided_share=tally.undecided / (tally.pixels - tally.ignored),
         class_names=("background", *dataset.classes),
         fixed=figures(tally.fixed, tally.threshold, origin),
         tags=_tag_figures(tally),

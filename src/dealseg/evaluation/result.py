@@ -40,6 +40,8 @@ class EvaluationResult:
         images_without_ground_truth: left out.
         images_missing: with ground truth but without a prediction; more than 0 makes `subset` true.
         ignored_share: share of the judged images' pixels that the ground truth ignores.
+        undecided_share: share of the other pixels that the masks leave undecided (255), as
+            `dealseg label --ignore` makes them; all figures are of the rest.
         class_names: by mask value; 0 is background.
         class_ids: the data set's own id of each mask value, None where it has none.
         fixed: at the threshold that did not see this ground truth.
@@ -65,6 +67,7 @@ class EvaluationResult:
     curve: tuple[float, ...] | None = None
     tags: TagFigures | None = None
     class_ids: Mapping[str, int] | None = None
+    undecided_share: float = 0.0
 
     @property
     def subset(self) -> bool:
@@ -79,7 +82,7 @@ class EvaluationResult:
         names = data.pop("class_names")
         data["class_map"] = {str(value): name for value, name in enumerate(names)}
         if data["oracle"] is not None:
-            data["oracle"]["note"] = _oracle_note(self.protocol)
+            data["oracle"]["note"] = _oracle_note(self)
         return {key: _plain(value) for key, value in data.items()}
 
     def to_json(self) -> str:
@@ -111,14 +114,17 @@ class EvaluationResult:
         return "\n\n".join("\n".join(lines) for lines in sections) + "\n"
 
 
-def _oracle_note(protocol: Search | None) -> str:
+def _oracle_note(result: EvaluationResult) -> str:
     """Say what an ORACLE figure is; only the best of all thresholds bounds the others."""
-    if protocol is None or protocol.protocol == "full":
-        return ORACLE_NOTE
-    return (
-        f"the threshold was chosen with the ground truth, among those that protocol "
-        f"{protocol.protocol} tried: not a result"
-    )
+    protocol, note = result.protocol, ORACLE_NOTE
+    if protocol is not None and protocol.protocol != "full":
+        note = (
+            f"the threshold was chosen with the ground truth, among those that protocol "
+            f"{protocol.protocol} tried: not a result"
+        )
+    if result.source.refinement is None:
+        return note
+    return f"{note}; of scores refined once, at the fixed threshold"
 
 
 def _plain(value: Any) -> Any:
@@ -138,6 +144,7 @@ def _heading(result: EvaluationResult) -> list[str]:
         f"N = {_images(result)}; {result.ignored_share:.2%} of the pixels ignored (255)",
         f"tags: {source.tags or unknown}; weights sha256: {source.weights_sha256 or unknown}",
         *_id_note(result),
+        *_mask_notes(result),
     ]
 
 
@@ -148,6 +155,19 @@ def _id_note(result: EvaluationResult) -> list[str]:
     if not other:
         return []
     return [f"mask values are not the data set's ids: {other[0]}, ... (`class_ids` in the JSON)"]
+
+
+def _mask_notes(result: EvaluationResult) -> list[str]:
+    """Say how masks were refined, and what they leave undecided."""
+    notes = []
+    if result.source.refinement is not None:
+        notes.append(f"refined by {result.source.refinement}")
+    if result.undecided_share:
+        share = f"{result.undecided_share:.2%}"
+        notes.append(
+            f"WARNING: the masks leave {share} of the pixels undecided: figures of the rest"
+        )
+    return notes
 
 
 def _images(result: EvaluationResult) -> str:
@@ -166,7 +186,7 @@ def _means(result: EvaluationResult) -> list[str]:
     header = ["", "mIoU", "boundary IoU", "contour F", "threshold", "threshold's origin"]
     lines = list(_aligned([header, *rows], text_columns={0, 5}))
     if result.oracle is not None:
-        lines.append(f"ORACLE: {_oracle_note(result.protocol)}.")
+        lines.append(f"ORACLE: {_oracle_note(result)}.")
     return [*lines, *_protocol_notes(result)]
 
 

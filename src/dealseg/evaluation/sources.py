@@ -46,6 +46,7 @@ class SourceInfo:
         tags: which tags were applied: `data`, `predicted`, ... ; None if unknown.
         run: training run that made the CAMs.
         weights_sha256: checksum of the network's weights.
+        refinement: how masks or scores were refined; None if they were not, or it is not known.
     """
 
     kind: str
@@ -53,6 +54,7 @@ class SourceInfo:
     tags: str | None = None
     run: str | None = None
     weights_sha256: str | None = None
+    refinement: str | None = None
 
 
 class MaskFolder:
@@ -79,7 +81,14 @@ class MaskFolder:
     def info(self) -> SourceInfo:
         """Return where the masks come from, as `labels.json` says."""
         said = {key: _text(self.manifest.get(key)) for key in ("tags", "run", "weights_sha256")}
-        return SourceInfo(kind="masks", path=str(self.root), **said)
+        refine = _text(self.manifest.get("refine"))
+        refinement = None if refine == "none" else refine
+        return SourceInfo(kind="masks", path=str(self.root), **said, refinement=refinement)
+
+    @property
+    def may_leave_undecided(self) -> bool:
+        """Return whether `labels.json` says that pixels are 255 on purpose."""
+        return bool(self.manifest.get("ignore"))
 
     def require_classes(self, classes: tuple[str, ...]) -> None:
         """Raise DataError unless `labels.json` names the data set's classes in the same order."""

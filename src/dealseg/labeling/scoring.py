@@ -1,6 +1,5 @@
 """From a trained network and an image to winner and score at every pixel."""
 
-import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -9,82 +8,20 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
-from dealseg.cam import normalise_cams, predicted_tags, winner_and_score
-from dealseg.config import TrainConfig
+from dealseg.cam import (
+    best_class_and_score,
+    lead,
+    normalise_cams,
+    predicted_tags,
+    threshold_mask,
+    winner_and_score,
+)
 from dealseg.data import RgbdDataset
 from dealseg.errors import ConfigError, DataError
+from dealseg.labeling.options import LabelOptions
+from dealseg.labeling.refining import Guide, guide_of, refined
+from dealseg.metrics.expected import expected_mean_iou
 from dealseg.models import CamModel, Run
-from dealseg.models.registry import method
-
-DEFAULT_THRESHOLD = 0.4
-"""Background score between the best of the embedded synthetic set and of NYUv2; see
-docs/method.md."""
-
-
-@dataclass(frozen=True)
-class LabelOptions:
-    """How CAMs become masks.
-
-    Attributes:
-        threshold: a pixel is background unless its score is above this.
-        scales: image sizes whose CAMs are summed, relative to the training's.
-        flip: add the CAMs of the mirrored image.
-        long_side: longer side of an image at scale 1, pixels; None takes the training's.
-        tags: `auto` takes the data's tags and predicts them where an image has none; `data` and
-            `predicted` insist.
-        probability: class probability above which a class is predicted.
-    """
-
-    threshold: float = DEFAULT_THRESHOLD
-    scales: tuple[float, ...] = (1.0, 1.5)
-    flip: bool = True
-    tags: str = "auto"
-    probability: float = 0.5
-    long_side: int | None = None
-
-    def __post_init__(self) -> None:
-        """Refuse values that cannot work."""
-        if not 0 <= self.threshold <= 1:
-            raise ConfigError(f"threshold must be in [0, 1], got {self.threshold}")
-        if not self.scales or not all(0 < scale < math.inf for scale in self.scales):
-            raise ConfigError(f"scales must be positive, got {self.scales}")
-        if not 0 <= self.probability <= 1:
-            raise ConfigError(f"probability must be in [0, 1], got {self.probability}")
-        if self.tags not in ("auto", "data", "predicted"):
-            raise ConfigError(f"tags must be auto, data or predicted, got {self.tags!r}")
-
-
-def label_options(
-    config: TrainConfig,
-    *,
-    threshold: float | None = None,
-    scales: tuple[float, ...] | None = None,
-    flip: bool | None = None,
-    tags: str = "auto",
-) -> LabelOptions:
-    """Return how to label with a run: as told here, else as its configuration says.
-
-    The threshold is the method's own where neither says one.
-
-    Raises:
-        ConfigError: for values that cannot work.
-    """
-    own = config.label
-    found = [threshold, own.threshold, method(config.method).threshold]
-    return LabelOptions(
-        threshold=next(value for value in found if value is not None),
-        scales=own.scales if scales is None else scales,
-        flip=own.flip if flip is None else flip,
-        tags=tags,
-        long_side=own.long_side,
-    )
-
-
-def threshold_origin(config: TrainConfig, threshold: float | None) -> str:
-    """Return who chose the threshold of :func:`label_options`: `user`, `run` or `method`."""
-    if threshold is not None:
-        return "user"
-    return "method" if config.label.threshold is None else "run"
 
 
 @dataclass(frozen=True)
@@ -92,16 +29,27 @@ class ImageScores:
     """The winning class and its score at every pixel, all that thresholding needs.
 
     Attributes:
-        winner: mask value of the class with the largest normalised CAM.
-        score: that CAM, in [0, 1].
+        winner: mask value of the class with the largest normalised CAM, or after refinement with
+            the largest probability.
+        score: that CAM, in [0, 1]; after refinement the CAM that would have had that probability,
+            see :func:`dealseg.cam.best_class_and_score`.
+        lead: by how much the label, at the threshold of the options, is ahead of the next best:
+            of CAMs and threshold, or after refinement of probabilities.
         tag_scores: class probabilities of the image.
         predicted: whether the tags came from the network.
+        confidence: how sure the mask is, in [0, 1]: the mean IoU that CAMs and threshold, read as
+            probabilities, let expect of it (:func:`dealseg.metrics.expected_mean_iou`); of
+            predicted tags, the probability that all of them are right.
+        with_depth: whether there was depth to refine along.
     """
 
     winner: UInt8[Tensor, "h w"]
     score: Float[Tensor, "h w"]
+    lead: Float[Tensor, "h w"]
     tag_scores: Float[Tensor, " k"]
     predicted: bool
+    confidence: float
+    with_depth: bool
 
 
 @dataclass(frozen=True)
@@ -129,11 +77,26 @@ def score_image(
     *,
     long_side: int,
     options: LabelOptions,
+    guide: Guide | None = None,
 ) -> ImageScores:
-    """Score one image: the winner of :func:`class_maps`, which documents the arguments."""
+    """Score one image: the winner of :func:`class_maps`, which documents the arguments.
+
+    Refinement, if the options ask for it, goes along the image's colours and the depth of `guide`.
+    """
     found = class_maps(model, image, tags, long_side=long_side, options=options)
-    winner, score = _winner(found.maps, found.present)
-    return ImageScores(winner.cpu(), score.cpu(), found.tag_scores.cpu(), found.predicted)
+    winner, score, ahead = _decided(found.maps, image, guide, options)
+    confidence = _confidence(found, threshold_mask(winner, score, options.threshold), options)
+    if len(found.present) > 0:
+        winner = (found.present + 1).to(torch.uint8)[winner.long() - 1]
+    return ImageScores(
+        winner.cpu(),
+        score.cpu(),
+        ahead.cpu(),
+        found.tag_scores.cpu(),
+        found.predicted,
+        confidence,
+        with_depth=guide is not None,
+    )
 
 
 @torch.no_grad()
@@ -207,15 +170,32 @@ def _at_image_size(maps: Tensor, size: tuple[int, int]) -> Float[Tensor, "n h w"
     return F.interpolate(maps, size, mode="bilinear")[0]
 
 
-def _winner(
-    maps: Float[Tensor, "n h w"], present: Int64[Tensor, " n"]
-) -> tuple[UInt8[Tensor, "h w"], Float[Tensor, "h w"]]:
-    """Return the mask value of the largest map and its score; class 1 with score 0 of no maps."""
-    if len(present) == 0:
-        size = maps.shape[1:]
-        return maps.new_ones(size, dtype=torch.uint8), maps.new_zeros(size)
-    winner, score = winner_and_score(maps)
-    return (present + 1).to(torch.uint8)[winner.long() - 1], score
+def _decided(
+    maps: Float[Tensor, "n h w"],
+    image: UInt8[Tensor, "3 h w"],
+    guide: Guide | None,
+    options: LabelOptions,
+) -> tuple[UInt8[Tensor, "h w"], Float[Tensor, "h w"], Float[Tensor, "h w"]]:
+    """Return the place of the winner among the maps, from 1, its score, and the label's lead.
+
+    Without maps the winner is 1 with score 0.
+    """
+    background = maps.new_full(maps.shape[1:], options.threshold)
+    if len(maps) == 0:
+        winner = torch.ones_like(background, dtype=torch.uint8)
+        return winner, torch.zeros_like(background), background
+    if options.refine == "none":
+        return *winner_and_score(maps), lead([background, *maps])
+    votes = refined(maps, image, guide, options)
+    return *best_class_and_score(votes, options.threshold), lead(votes)
+
+
+def _confidence(found: ClassMaps, mask: UInt8[Tensor, "h w"], options: LabelOptions) -> float:
+    """Return how good a mask is expected to be, or that predicted tags are all right."""
+    if found.predicted:
+        return float(torch.maximum(found.tag_scores, 1 - found.tag_scores).prod())
+    background = found.maps.new_full(mask.shape, options.threshold)
+    return float(expected_mean_iou([background, *found.maps], mask))
 
 
 def score_dataset(
@@ -229,11 +209,15 @@ def score_dataset(
     require_same_classes(run, dataset)
     long_side = options.long_side or run.config.data.long_side
     for index in range(len(dataset)) if indices is None else indices:
-        tags = tags_of(dataset, index, options)
         yield (
             index,
             score_image(
-                run.model, dataset.image(index), tags, long_side=long_side, options=options
+                run.model,
+                dataset.image(index),
+                tags_of(dataset, index, options),
+                long_side=long_side,
+                options=options,
+                guide=guide_of(dataset, index, options),
             ),
         )
 

@@ -8,6 +8,8 @@ from dealseg.metrics.confusion import (
     iou,
     mean_iou,
 )
+from dealseg.metrics.expected import expected_mean_iou
+from dealseg.metrics.otsu import otsu_bin
 from dealseg.metrics.protocols import PROTOCOLS, Protocol, Search, search
 from dealseg.metrics.sweep import THRESHOLDS, score_histogram, sweep_confusions
 from dealseg.metrics.tags import average_precision, f1
@@ -25,9 +27,11 @@ __all__ = [
     "confusion_matrix",
     "contour_counts",
     "contour_f",
+    "expected_mean_iou",
     "f1",
     "iou",
     "mean_iou",
+    "otsu_bin",
     "score_histogram",
     "search",
     "sweep_confusions",

@@ -69,7 +69,8 @@ def _first_stage(folder: Path, device: torch.device, options: PredictOptions) ->
     run = load_run(folder, device)
     label = label_options(run.config, tags="predicted")
     long_side = options.long_side or label.long_side or run.config.data.long_side
-    return RunPredictor(run, label, threshold_origin(run.config, None), long_side)
+    origin = "method" if label.auto_threshold else threshold_origin(run.config, None)
+    return RunPredictor(run, label, origin, long_side)
 
 
 def _source(path: Path, weights: Path) -> dict[str, str]:

@@ -141,7 +141,7 @@ class RunPredictor:
     def predict(self, images: UInt8[Tensor, "b 3 h w"]) -> list[Prediction]:
         """Return a mask for each image.
 
-        The confidence is the mean of the score in the objects and of 1 - score elsewhere.
+        The confidence is that of `dealseg label`: how likely all predicted tags are right.
         """
         return [self._one(image) for image in images]
 
@@ -156,6 +156,7 @@ class RunPredictor:
             "scales": list(self.options.scales),
             "flip": self.options.flip,
             "probability": self.options.probability,
+            "refine": self.options.refine,
             "run": str(self.run.path.resolve()),
             "weights_sha256": self.run.weights_sha256,
         }
@@ -165,5 +166,4 @@ class RunPredictor:
             self.run.model, image, None, long_side=self.long_side, options=self.options
         )
         mask = threshold_mask(found.winner, found.score, self.options.threshold)
-        sure = torch.where(mask > 0, found.score, 1 - found.score)
-        return Prediction(mask, float(sure.mean()))
+        return Prediction(mask, found.confidence)

@@ -1,6 +1,7 @@
 """Examples from runs and a data set: the same images, scored by one run after another."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from torch import Tensor
 from tqdm import tqdm
@@ -98,8 +99,9 @@ def _predictions(
     with tqdm(total=len(finished) * len(indices), desc="examples", disable=None) as bar:
         for run in finished:
             chosen = options or label_options(run.config)
-            scored = score_dataset(load_run(run.path), data, chosen, indices)
             threshold = threshold_of(run, chosen)
+            chosen = replace(chosen, threshold=threshold)
+            scored = score_dataset(load_run(run.path), data, chosen, indices)
             for row, (_, scores) in zip(predictions, scored, strict=True):
                 row.append(Prediction(run.label, scores.winner, scores.score, threshold))
                 bar.update()

@@ -1,0 +1,116 @@
+"""How CAMs become masks: the options, and who chose them."""
+
+import math
+from dataclasses import dataclass
+
+from dealseg.config import TrainConfig
+from dealseg.config.label import AUTO, RefineDepth, Refinement, Threshold, require_mask_options
+from dealseg.errors import ConfigError
+from dealseg.models.registry import method
+
+DEFAULT_THRESHOLD = 0.4
+"""Background score between the best of the embedded synthetic set and of NYUv2; see
+docs/method.md."""
+
+AUTO_ORIGIN = "auto (Otsu)"
+"""Origin of a threshold that was found from the scores of the images."""
+
+AUTO_FAILED = "method (auto found no image with a class)"
+"""Origin of a threshold that was to be found where there are no scores."""
+
+
+@dataclass(frozen=True)
+class LabelOptions:
+    """How CAMs become masks.
+
+    Attributes:
+        threshold: a pixel is background unless its score is above this.
+        scales: image sizes whose CAMs are summed, relative to the training's.
+        flip: add the CAMs of the mirrored image.
+        long_side: longer side of an image at scale 1, pixels; None takes the training's.
+        tags: `auto` takes the data's tags and predicts them where an image has none; `data` and
+            `predicted` insist.
+        probability: class probability above which a class is predicted.
+        auto_threshold: the threshold is to be found from the scores of the images;
+            `threshold` stands where there are none.
+        refine: `none`, or a key of :data:`dealseg.refine.METHODS`.
+        refine_depth: refine along depth too; `auto` does where an image has depth.
+        ignore: pixels whose class leads by less than this become 255.
+    """
+
+    threshold: float = DEFAULT_THRESHOLD
+    scales: tuple[float, ...] = (1.0, 1.5)
+    flip: bool = True
+    tags: str = "auto"
+    probability: float = 0.5
+    long_side: int | None = None
+    auto_threshold: bool = False
+    refine: Refinement = "none"
+    refine_depth: RefineDepth = AUTO
+    ignore: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot work."""
+        if not 0 <= self.threshold <= 1:
+            raise ConfigError(f"threshold must be in [0, 1], got {self.threshold}")
+        if not self.scales or not all(0 < scale < math.inf for scale in self.scales):
+            raise ConfigError(f"scales must be positive, got {self.scales}")
+        if not 0 <= self.probability <= 1:
+            raise ConfigError(f"probability must be in [0, 1], got {self.probability}")
+        if self.tags not in ("auto", "data", "predicted"):
+            raise ConfigError(f"tags must be auto, data or predicted, got {self.tags!r}")
+        require_mask_options("", self.refine, self.refine_depth, self.ignore)
+        if self.refine != "none" and not 0 < self.threshold < 1:
+            raise ConfigError(
+                f"threshold must be above 0 and below 1 for refinement, got {self.threshold}: it "
+                "is the background's weight against the classes"
+            )
+
+
+def label_options(
+    config: TrainConfig,
+    *,
+    threshold: Threshold | None = None,
+    scales: tuple[float, ...] | None = None,
+    flip: bool | None = None,
+    tags: str = "auto",
+    refine: Refinement | None = None,
+    refine_depth: RefineDepth | None = None,
+    ignore: float | None = None,
+) -> LabelOptions:
+    """Return how to label with a run: as told here, else as its configuration says.
+
+    The threshold is the method's own where neither says one.
+
+    Raises:
+        ConfigError: for values that cannot work.
+    """
+    own = config.label
+    wanted, usual = _first(threshold, own.threshold), method(config.method).threshold
+    return LabelOptions(
+        threshold=usual if wanted is None or wanted == AUTO else wanted,
+        auto_threshold=wanted == AUTO,
+        scales=own.scales if scales is None else scales,
+        flip=own.flip if flip is None else flip,
+        tags=tags,
+        long_side=own.long_side,
+        refine=refine or own.refine,
+        refine_depth=own.refine_depth if refine_depth is None else refine_depth,
+        ignore=own.ignore if ignore is None else ignore,
+    )
+
+
+def threshold_origin(config: TrainConfig, threshold: Threshold | None) -> str:
+    """Return who chose the threshold of :func:`label_options`.
+
+    That is `user`, `run` or `method`, or :data:`AUTO_ORIGIN`.
+    """
+    if _first(threshold, config.label.threshold) == AUTO:
+        return AUTO_ORIGIN
+    if threshold is not None:
+        return "user"
+    return "method" if config.label.threshold is None else "run"
+
+
+def _first(told: Threshold | None, own: Threshold | None) -> Threshold | None:
+    return own if told is None else told

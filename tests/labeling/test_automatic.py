@@ -1,0 +1,154 @@
+import json
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+import torch
+from make_folder import write_folder
+
+from dealseg.data import open_dataset
+from dealseg.errors import DataError
+from dealseg.judging import judge
+from dealseg.labeling import (
+    LabelOptions,
+    automatic,
+    label_dataset,
+    score_dataset,
+    with_threshold,
+    writing,
+)
+from dealseg.metrics import otsu_bin
+from fake_networks import fake_run, write_run
+from fakes import MemoryDataset
+
+AUTO = LabelOptions(scales=(1.0,), auto_threshold=True, threshold=0.4)
+ORIGIN = "auto (Otsu)"
+
+
+@pytest.fixture
+def data(tmp_path):
+    return open_dataset(write_folder(tmp_path / "data"))
+
+
+def pooled(images):
+    """Return Otsu's threshold of the scores of images with a class, counted one by one."""
+    counts = [0] * 100
+    for _, scores in score_dataset(fake_run(), images, replace(AUTO, auto_threshold=False)):
+        if scores.score.max() > 0:
+            for score in scores.score.flatten().tolist():
+                counts[min(99, int(score * 100))] += 1
+    return otsu_bin(torch.tensor(counts)) / 100
+
+
+def settings(out):
+    file = out / "labels.json"
+    return json.loads((file if file.is_file() else out / ".labels.part.json").read_text())
+
+
+def label(out, images, options=AUTO, origin=ORIGIN):
+    return label_dataset(fake_run(), images, out, options, origin)
+
+
+def test_the_threshold_splits_the_pooled_scores_of_the_images(data):
+    expected = pooled(data)
+    assert 0.1 < expected < 0.9
+    for refine in ("none", "crf"):
+        options = replace(AUTO, refine=refine, ignore=0.2)
+        found = with_threshold(fake_run(), data, options, ORIGIN)
+        assert found == (replace(options, threshold=expected, auto_threshold=False), ORIGIN)
+
+
+def test_a_threshold_that_is_told_is_kept_and_costs_nothing(data, monkeypatch):
+    monkeypatch.setattr(automatic, "score_dataset", lambda *_: pytest.fail("images were scored"))
+    told = replace(AUTO, auto_threshold=False, threshold=0.2)
+    assert with_threshold(fake_run(), data, told, "user") == (told, "user")
+
+
+@pytest.mark.parametrize(("count", "most"), [(0, 5), (5, 5), (6, 5), (1000, 200), (401, 200)])
+def test_images_are_chosen_evenly_and_no_more_than_allowed(count, most):
+    chosen = automatic.evenly(count, most)
+    assert len(chosen) == min(count, most)
+    steps = {later - earlier for earlier, later in pairwise(chosen)}
+    assert all(count // most <= step <= count // most + 1 for step in steps) or count <= most
+    assert all(0 <= index < count for index in chosen)
+
+
+def test_only_so_many_images_are_looked_at(monkeypatch):
+    masks = [torch.zeros(6, 8, dtype=torch.uint8)] * 9
+    images = MemoryDataset(masks, ("cup", "plate"), tag_rows=[torch.ones(2)] * 9)
+    run = fake_run()
+    monkeypatch.setattr(automatic, "MOST_IMAGES", 3)
+    with_threshold(run, images, replace(AUTO, flip=False), ORIGIN)
+    assert run.model.calls == 3
+
+
+def test_without_any_class_the_own_threshold_stays_and_that_is_said(tmp_path):
+    masks = [torch.zeros(6, 8, dtype=torch.uint8)]
+    images = MemoryDataset(masks, ("cup", "plate"), tag_rows=[torch.zeros(2)])
+    origin = "method (auto found no image with a class)"
+    assert label(tmp_path / "out", images).options.threshold == 0.4
+    assert settings(tmp_path / "out")["threshold_origin"] == origin
+    assert label(tmp_path / "out", images).kept == 1
+
+
+def test_the_manifest_and_the_masks_are_those_of_the_threshold_that_was_found(tmp_path, data):
+    done = label(tmp_path / "auto", data)
+    assert done.options.threshold == pooled(data)
+    told = replace(AUTO, auto_threshold=False, threshold=done.options.threshold)
+    label(tmp_path / "told", data, told, "user")
+    one, other = settings(tmp_path / "auto"), settings(tmp_path / "told")
+    assert one == {**other, "threshold_origin": ORIGIN}
+    for mask in (tmp_path / "told").rglob("*.png"):
+        there = tmp_path / "auto" / mask.relative_to(tmp_path / "told")
+        assert there.read_bytes() == mask.read_bytes()
+
+
+def test_an_interrupted_call_goes_on_with_the_threshold_it_found(tmp_path, data, monkeypatch):
+    out, scored = tmp_path / "out", writing.score_dataset
+
+    def breaking(*arguments):
+        yield next(iter(scored(*arguments)))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(writing, "score_dataset", breaking)
+    with pytest.raises(KeyboardInterrupt):
+        label(out, data)
+    found = settings(out)["threshold"]
+    monkeypatch.undo()
+    monkeypatch.setattr(automatic, "score_dataset", lambda *_: pytest.fail("looked for it again"))
+    done = label(out, data)
+    assert (done.kept, done.options.threshold) == (1, found)
+    assert settings(out)["threshold"] == found
+
+
+def test_masks_of_another_threshold_or_a_foreign_folder_are_refused_before_the_search(
+    tmp_path, data, monkeypatch
+):
+    label(tmp_path / "out", data, replace(AUTO, auto_threshold=False), "user")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/text").write_text("mine")
+    monkeypatch.setattr(automatic, "score_dataset", lambda *_: pytest.fail("images were scored"))
+    with pytest.raises(DataError, match=r"another threshold \(0\.4, user; now auto\)"):
+        label(tmp_path / "out", data)
+    with pytest.raises(DataError, match="another scales"):
+        label(tmp_path / "out", data, replace(AUTO, scales=(2.0,)))
+    with pytest.raises(DataError, match="is not an empty folder"):
+        label(tmp_path / "mine", data)
+
+
+def test_masks_of_a_threshold_that_was_found_are_not_mixed_with_others(tmp_path, data):
+    label(tmp_path / "out", data)
+    with pytest.raises(DataError, match="another threshold"):
+        label(tmp_path / "out", data, replace(AUTO, auto_threshold=False), "user")
+
+
+def test_a_run_is_judged_at_the_threshold_that_labelling_finds(tmp_path, data):
+    run = write_run(tmp_path / "run")
+    done = label_dataset(run, data, tmp_path / "masks", AUTO, ORIGIN)
+    result = judge(run.path, data, AUTO, ORIGIN, split="all")
+    assert (result.fixed.threshold, result.fixed.threshold_origin) == (
+        done.options.threshold,
+        ORIGIN,
+    )
+    of_masks = judge(tmp_path / "masks", data, LabelOptions(), "default", split="all")
+    assert repr(of_masks.fixed) == repr(result.fixed)
