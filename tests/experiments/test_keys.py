@@ -1,14 +1,16 @@
 import os
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 from make_bop import write_bop
 from make_folder import write_folder
 from small_grid import GRID
 
+from dealseg.config import LabelConfig
 from dealseg.data.opening import list_dataset
 from dealseg.experiments import expand
+from dealseg.experiments import keys as keys_module
 from dealseg.experiments.keys import Keys, data_stamp
 
 JOBS = {job.name: job for job in expand(GRID).jobs}
@@ -25,6 +27,25 @@ def keys(data, *jobs):
     return [found.key(job) for job in jobs or (BASELINE, DEAL)]
 
 
+def test_an_option_that_came_later_counts_only_if_it_is_used(data, monkeypatch):
+    whole, used = keys(data, DEAL), replace(DEAL.config, deal=replace(DEAL.config.deal, gain=3.0))
+    monkeypatch.setattr(keys_module, "asdict", without_gain)
+    before = keys(data, DEAL)  # as when there was no such option yet
+    monkeypatch.undo()
+    monkeypatch.setitem(keys_module.LATER, "deal.gain", 2.0)
+    assert keys(data, DEAL) == before != whole
+    assert keys(data, replace(DEAL, config=used)) != before
+
+
+def without_gain(config):
+    plain = asdict(config)
+    del plain["deal"]["gain"]
+    for path in keys_module.LATER:
+        part, _, name = path.partition(".")
+        plain[part].pop(name, None)
+    return plain
+
+
 def test_every_job_of_a_grid_has_a_key_of_its_own(data):
     found = Keys(data)
     assert len({found.key(job) for job in JOBS.values()}) == len(JOBS)
@@ -38,6 +59,18 @@ def test_keys_are_the_same_for_the_same_data_at_another_place(data, tmp_path):
 def test_a_key_does_not_change_with_the_number_of_workers(data):
     more = replace(DEAL, config=replace(DEAL.config, workers=8))
     assert keys(data, DEAL) == keys(data, more)
+
+
+def test_jobs_finished_before_masks_could_be_refined_stay_finished(data, monkeypatch):
+    plain = asdict(DEAL.config)
+    for name in ("refine", "refine_depth", "ignore"):
+        del plain["label"][name]
+    before = keys(data, DEAL)
+    monkeypatch.setattr("dealseg.experiments.keys.asdict", lambda _: plain)
+    assert keys(data, DEAL) == before
+    monkeypatch.undo()
+    refining = replace(DEAL.config, label=LabelConfig(refine="crf"))
+    assert keys(data, replace(DEAL, config=refining)) != before
 
 
 @pytest.mark.parametrize(

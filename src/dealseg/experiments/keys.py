@@ -20,6 +20,19 @@ from dealseg.training.cache import checksum
 VERSION = 1
 """Grows whenever the same configuration and data would give another result."""
 
+LATER: dict[str, Any] = {"label.refine": "none", "label.refine_depth": "auto", "label.ignore": 0.0}
+"""Options that came after the first results, at the value that leaves everything as it was: the key
+leaves them out then, so that what is finished stays finished."""
+
+LATER: dict[str, Any] = {
+    "label.refine": "none",
+    "label.refine_depth": "auto",
+    "label.ignore": 0.0,
+}
+"""Options that came after the first results, at the value that leaves all as it was.
+
+With that value they are no part of the key, so that what is finished stays finished."""
+
 Stamp = tuple[str, int, int]
 
 
@@ -69,6 +82,10 @@ def _facts(config: TrainConfig) -> dict[str, Any]:
         plain["init"] = checksum(Path(config.init))
     if config.model.weights:
         plain["model"]["weights"] = checksum(Path(config.model.weights))
+    for path, neutral in LATER.items():
+        part, _, name = path.partition(".")
+        if plain[part].get(name) == neutral:
+            del plain[part][name]
     return plain
 
 
