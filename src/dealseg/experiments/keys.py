@@ -20,10 +20,6 @@ from dealseg.training.cache import checksum
 VERSION = 1
 """Grows whenever the same configuration and data would give another result."""
 
-LATER: dict[str, Any] = {"label.refine": "none", "label.refine_depth": "auto", "label.ignore": 0.0}
-"""Options that came after the first results, at the value that leaves everything as it was: the key
-leaves them out then, so that what is finished stays finished."""
-
 LATER: dict[str, Any] = {
     "label.refine": "none",
     "label.refine_depth": "auto",
@@ -31,7 +27,8 @@ LATER: dict[str, Any] = {
 }
 """Options that came after the first results, at the value that leaves all as it was.
 
-With that value they are no part of the key, so that what is finished stays finished."""
+With that value they are no part of the key, so that what is finished stays finished.
+"""
 
 Stamp = tuple[str, int, int]
 
