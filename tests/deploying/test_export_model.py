@@ -61,6 +61,7 @@ def test_the_onnx_file_says_all_that_is_needed_to_use_it(exported):
     model = onnx.load(exported.file)
     onnx.checker.check_model(model)
     assert [(each.domain, each.version) for each in model.opset_import] == [("", 18)]
+    assert model.ir_version == 8  # with opset 18: what onnxruntime 1.14 reads
 
 
 def test_the_onnx_file_does_not_tell_where_it_was_made(exported):
@@ -128,22 +129,25 @@ def test_eight_bits_are_smaller_and_their_cost_is_told(tmp_path, run, exported, 
     assert (told.code, told.err) == (0, "")
     before, after = exported.file.stat().st_size, file.stat().st_size
     assert after < 0.75 * before
-    on = "3 images" if calibrated else r"noise \(give --calibrate DATA for images\)"
     cost = re.search(
-        rf"int8: ([\d.]+) -> ([\d.]+) MB, 640x480 on this processor ([\d.]+) -> ([\d.]+) images a "
-        rf"second, ([\d.]+) % of the pixels equal on {on}\n",
+        r"int8: ([\d.]+) -> ([\d.]+) MB, 640x480 on this processor ([\d.]+) -> ([\d.]+) images a "
+        r"second\n",
         told.out,
     )
     assert [float(cost[1]), float(cost[2])] == [round(before / 1e6, 1), round(after / 1e6, 1)]
-    assert ("int8 is slower here" in told.out) == (float(cost[4]) < float(cost[3]))
+    if cost[3] != cost[4]:  # rounded as they are
+        assert ("int8 is slower here" in told.out) == (float(cost[4]) < float(cost[3]))
     if calibrated:
         images = [torch.tensor(picture(n)).permute(2, 0, 1)[None] / 255 for n in range(3)]
         with torch.no_grad():
             truth = [exported.model(image).argmax(1) for image in images]
         found = [logits_of(file, image).argmax(1) for image in images]
         equal = torch.stack(found).eq(torch.stack(truth)).float().mean()
-        assert float(cost[5]) == pytest.approx(100 * float(equal), abs=0.006)
+        said = re.search(r"int8: ([\d.]+) % of the pixels equal on 3 images\n", told.out)
+        assert float(said[1]) == pytest.approx(100 * float(equal), abs=0.006)
         assert equal > 0.8
+    else:
+        assert "how many pixels change is unknown without images" in told.out
     said = onnx.load(file).metadata_props
     numbers = next(each.value for each in said if each.key == "numbers")
     assert numbers == ("int8, static" if calibrated else "int8 weights, dynamic")

@@ -64,11 +64,13 @@ def _tell(made: "Exporting", format: str) -> None:
 
 
 def _tell_cost(cost: "Cost", size: int) -> None:
-    on = f"{cost.images} images" if cost.images else "noise (give --calibrate DATA for images)"
     print(
         f"int8: {cost.bytes_before / 1e6:.1f} -> {size / 1e6:.1f} MB, 640x480 on this processor "
-        f"{cost.rate_before:.1f} -> {cost.rate:.1f} images a second, "
-        f"{100 * cost.equal:.2f} % of the pixels equal on {on}"
+        f"{cost.rate_before:.1f} -> {cost.rate:.1f} images a second"
     )
+    if cost.equal is None:
+        print("int8: how many pixels change is unknown without images; give --calibrate DATA")
+    else:
+        print(f"int8: {100 * cost.equal:.2f} % of the pixels equal on {cost.images} images")
     if cost.rate < cost.rate_before:
         print("int8 is slower here: take it for its size only, or leave it")

@@ -35,18 +35,19 @@ class Cost:
     """What 8 bits changed.
 
     Attributes:
-        images: how many the agreement was measured on; 0 if on noise.
+        images: how many the agreement was measured on.
         bytes_before: size of the float model.
         rate_before: its images a second, 640x480, one at a time.
         rate: of the 8-bit model.
-        equal: share of the pixels with the same class as in PyTorch.
+        equal: share of the pixels of these images with the same class as in PyTorch; None without
+            images, since noise, which no network was trained on, says little of it.
     """
 
     images: int
     bytes_before: int
     rate_before: float
     rate: float
-    equal: float
+    equal: float | None
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,8 @@ def _as_onnx(
         describe(made, metadata(model, output, numbers, checksum))
         partial.write_bytes(made.SerializeToString())
         exported = onnx_function(partial)
-        equal = compare(model, exported, images or trial_images(model.long_side)).equal
+        compare(model, exported, trial_images(model.long_side))  # any size works, nothing is NaN
+        equal = compare(model, exported, images).equal if images else None
         cost = Cost(len(images), *before, _rate(exported), equal)
         return Exporting(out, partial.stat().st_size, parity, cost)
 

@@ -14,8 +14,8 @@ from dealseg.models.segmenter import Segmenter
 
 OPSET = 18
 """What torch's exporter writes natively; onnxruntime reads it since 1.14 (early 2023)."""
-IR_VERSION = 10
-"""Read by onnxruntime since 1.18; the onnx package would write its own newest."""
+IR_VERSION = 8
+"""The file format of that opset's time; exporters write their own newest."""
 AXES = ("batch", "height", "width")
 
 
@@ -41,7 +41,6 @@ def segmenter_graph(model: Segmenter) -> Any:
         raise ConfigError("torch.onnx.export gave no model; take a newer PyTorch")
     _forget_sources(graph)
     _name_axes(graph)
-    graph.ir_version = min(graph.ir_version, IR_VERSION)
     return graph
 
 
@@ -65,7 +64,8 @@ def with_classes(graph: Any) -> Any:
 
 
 def describe(graph: Any, facts: dict[str, str]) -> None:
-    """Put facts into a model's metadata, in place of any it has."""
+    """Put facts into a model's metadata, in place of any it has, and date its file format."""
+    graph.ir_version = min(graph.ir_version, IR_VERSION)
     del graph.metadata_props[:]
     _onnx().helper.set_model_props(graph, facts)
 
