@@ -39,6 +39,6 @@ def test_links_and_pictures_lead_somewhere(page):
 def test_the_commands_of_the_readme_exist():
     from dealseg.cli import COMMANDS
 
-    named = set(re.findall(r"^dealseg (\w+)", README, re.MULTILINE))
+    named = set(re.findall(r"^dealseg ([\w-]+)", README, re.MULTILINE))
     assert named
     assert named <= set(COMMANDS)
