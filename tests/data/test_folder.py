@@ -83,7 +83,8 @@ def test_another_depth_folder_can_be_chosen(root):
     dataset = open_dataset(root, depth_folder="depth_estimate")
     assert dataset.depth(0) is None
     assert dataset.depth(1)[0].unique().tolist() == [3.0]
-    with pytest.raises(DataError, match="depth_typo: there is no such depth folder; `dealseg depth` est"):
+    told = "depth_typo: there is no such depth folder; `dealseg depth` est"
+    with pytest.raises(DataError, match=told):
         open_dataset(root, depth_folder="depth_typo")
 
 
