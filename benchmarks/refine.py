@@ -75,6 +75,7 @@ def ways(weights: dict[str, tuple], slow: bool) -> dict[str, Way]:
         found[f"affinity: {kind}"] = partial(ours, method=local_affinity, depth=depth)
         found[f"crf: {kind}"] = partial(ours, method=mean_field, depth=depth)
     found["crf: colour, usual weights"] = partial(ours, method=mean_field, depth=False, **USUAL)
+    found["crf: colour, cells of 8"] = partial(ours, method=mean_field, depth=False, stride=8)
     if slow:
         found["crf: colour, every pixel"] = partial(ours, method=mean_field, depth=False, stride=1)
         found["crf: colour, all classes"] = partial(

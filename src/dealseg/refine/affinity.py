@@ -11,6 +11,7 @@ from torch import Tensor
 from dealseg.refine.checking import checked, require_positive
 
 
+@torch.no_grad()
 def local_affinity(
     probabilities: Float[Tensor, "b c h w"],
     image: Float[Tensor, "b 3 h w"],
@@ -44,7 +45,8 @@ def local_affinity(
     out neighbours beyond the border, where their code repeats border pixels; and in counting the
     pixel itself once in $\sigma$, not once for each dilation.
 
-    Memory is that of 8 maps for each dilation, and of one more copy of the probabilities.
+    No gradient is kept. Memory is that of 8 maps for each dilation, and of one more copy of the
+    probabilities.
 
     Args:
         probabilities: background first.

@@ -19,6 +19,7 @@ Filter = Callable[[Tensor], Tensor]
 """Kernel sums over all cells: takes and gives rows (n, c)."""
 
 
+@torch.no_grad()
 def mean_field(
     probabilities: Float[Tensor, "b c h w"],
     image: Float[Tensor, "b 3 h w"],
@@ -59,6 +60,8 @@ def mean_field(
     :func:`dealseg.refine.cells.to_pixels`). The default weights are not the field's
     `smooth=(3, 3), bilateral=(10, 80, 13)`, which presume sure and fine probabilities and spoil
     CAMs; see docs/refine.md.
+
+    No gradient is kept.
 
     Args:
         probabilities: background first; its sums over c are 1, or anything positive.
@@ -132,7 +135,7 @@ def _infer(
     probabilities: Float[Tensor, "c h w"], pixels: Look, options: _Options
 ) -> Float[Tensor, "c h w"]:
     """Run the mean field on cells, and its last update at the pixels."""
-    unary = probabilities.clamp(min=_LEAST).log()
+    unary = probabilities.clamp(min=_LEAST).log_()
     cells, on_cells = pixels.cells(options.stride), cell_means(unary, options.stride)
     counts = pixel_counts(unary.shape[1], unary.shape[2], options.stride, unary)
     filters = _filters(cells, counts, options)
@@ -148,7 +151,7 @@ def _infer(
     message = messages(field)
     if options.stride > 1:
         message = to_pixels(message, cells, pixels, options.stride)
-    return (unary + message).softmax(0)
+    return unary.add_(message).softmax(0)
 
 
 def _filters(
