@@ -112,7 +112,7 @@ def test_readers_of_masks_find_the_confidence(tmp_path, data, run, label):
     label(tmp_path / "out")
     masks = open_masks(tmp_path / "out")
     for index, scores in score_dataset(run, data, BAND):
-        assert masks.confidence(data.names[index]) == round(scores.confidence, 4)
+        assert masks.confidence(data.names[index]) == float(f"{scores.confidence:.4g}")
 
 
 @pytest.mark.parametrize("options", [BAND, REFINED], ids=["plain", "refined"])

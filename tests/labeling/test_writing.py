@@ -103,7 +103,7 @@ def test_the_manifest_says_everything_and_the_evaluation_understands_it(tmp_path
         "images_with_predicted_tags": 0,
         "masks": {
             open_dataset(data).names[index]: {
-                "confidence": round(scores.confidence, 4),
+                "confidence": float(f"{scores.confidence:.4g}"),
                 "ignored": 0.0,
             }
             for index, scores in score_dataset(fake_run(), open_dataset(data), ONE_SCALE)

@@ -11,7 +11,7 @@ from PIL.PngImagePlugin import PngInfo
 from dealseg.models.runs import replacing
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class MaskFacts:
     """What `labels.json` says of a mask; it is kept in the mask's file until all are there.
 
@@ -28,14 +28,15 @@ class MaskFacts:
     def as_text(self) -> dict[str, str]:
         """Return the facts for :func:`write_mask`."""
         return {
-            "confidence": f"{self.confidence:.4f}",
-            "ignored": f"{self.ignored:.4f}",
+            "confidence": f"{self.confidence:.4g}",
+            "ignored": f"{self.ignored:.4g}",
             "with_depth": str(int(self.with_depth)),
         }
 
     def as_entry(self) -> dict[str, float]:
         """Return what `labels.json` says."""
-        return {"confidence": round(self.confidence, 4), "ignored": round(self.ignored, 4)}
+        said = self.as_text()
+        return {key: float(said[key]) for key in ("confidence", "ignored")}
 
 
 def read_facts(path: Path) -> MaskFacts | None:

@@ -78,7 +78,7 @@ class Store:
             path.parent.mkdir(parents=True, exist_ok=True)
             with replacing(path) as partial:
                 Image.fromarray(overlay(image, mask)).save(partial, format="JPEG", quality=90)
-        sure = round(found.confidence, 4)
+        sure = float(f"{found.confidence:.4g}")
         write_mask(mask_path(self.root, name), mask, self._colours, {_CONFIDENCE: str(sure)})
         self._sure[name] = sure
         return mask
