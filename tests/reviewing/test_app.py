@@ -3,8 +3,8 @@ import re
 
 import numpy as np
 import pytest
-from made import get, make_app, pixels, post, told, write_masks
 from make_folder import save_palette, scene, write_folder
+from review_kit import get, make_app, pixels, post, told, write_masks
 
 from dealseg.data import open_dataset
 from dealseg.data.mask_set import open_masks

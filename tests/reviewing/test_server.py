@@ -5,7 +5,7 @@ from urllib.error import HTTPError
 from urllib.request import Request, build_opener
 
 import pytest
-from made import ask, serving, write_both
+from review_kit import ask, serving, write_both
 
 from dealseg.cli import main
 from dealseg.data.review import Review, read_review, write_review

@@ -5,8 +5,8 @@ import time
 
 import pytest
 from chromium import NAMES, Browser, executable
-from made import CONFIDENCE, serving, write_masks
 from make_folder import write_folder
+from review_kit import CONFIDENCE, serving, write_masks
 
 from dealseg.data.review import read_review
 
