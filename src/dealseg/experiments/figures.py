@@ -147,13 +147,15 @@ def cam_figure(
     """Draw the CAMs of baseline and DEAL on consecutive frames (the paper's Fig. 3).
 
     Frames are from the middle sequence of the split; nobody picked them. Of images that are no
-    sequence they are spread evenly. None if one of the two is not trained.
+    sequence they are spread evenly over those with tags. None if one of the two is not trained.
     """
     chosen = [Variant(method), _deal_of(table, method)]
     runs = _runs([v for v in chosen if v is not None], found, run_of)
     if len(runs) < 2:
         return None
-    examples = _examples(runs, images, consecutive(images.names, FRAMES))
+    tagged = _tagged(images)
+    frames = consecutive([images.names[index] for index in tagged], FRAMES)
+    examples = _examples(runs, images, [tagged[place] for place in frames])
     titles = ["Image", *(f"CAM, {label}" for label in runs)]
     rows = [[pictures.get(title) for _, pictures in examples] for title in titles]
     return picture_sheet(rows, titles, [name for name, _ in examples])
@@ -175,11 +177,19 @@ def mask_figure(
     runs = _runs([v for v in table.variants if v.method == method], found, run_of)
     if not runs:
         return None
-    examples = _examples(runs, images, evenly_spaced(EXAMPLES, len(images)))
+    tagged = _tagged(images)
+    chosen = [tagged[place] for place in evenly_spaced(EXAMPLES, len(tagged))]
+    examples = _examples(runs, images, chosen)
     titles = ["Image", "Ground truth", *(f"Mask, {label}" for label in runs)]
     rows = [[pictures.get(title) for title in titles] for _, pictures in examples]
     columns = [title.removeprefix("Mask, ") for title in titles]
     return picture_sheet(rows, [name for name, _ in examples], columns)
+
+
+def _tagged(images: RgbdDataset) -> list[int]:
+    """Return the indices of images in which there is something to see; all if none has tags."""
+    tags = ((index, images.tags(index)) for index in range(len(images)))
+    return [i for i, found in tags if found is not None and found.any()] or [*range(len(images))]
 
 
 def _runs(variants: Sequence[Variant], found: Found, run_of: RunOf) -> dict[str, Path]:

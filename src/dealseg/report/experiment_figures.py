@@ -14,6 +14,8 @@ from dealseg.report.pictures import Pixels
 
 _DPI = 150
 _PICTURE = 1.6  # inches across
+_STYLES = ("-", "-.", ":")
+"""Of lines, each time the colours start again."""
 _BAND = 0.15  # opacity of a standard deviation
 _ASIDE = 0.06  # between bars at the same x
 _LETTERS = 14  # to the inch
@@ -91,10 +93,10 @@ def course_figure(
 def _draw(axes: Axes, course: Course, aside: float | None) -> None:
     """Draw a line with a band, or, so that they can be told apart, with bars that lie aside."""
     x, mean, deviation = (list(column) for column in zip(*course.points, strict=True))
-    colour = LIGHT.line(course.place)
+    colour, turn = LIGHT.line(course.place), course.place // len(LIGHT.lines)
     look: dict[str, Any] = {
         "color": colour,
-        "linestyle": "--" if course.dashed else "-",
+        "linestyle": "--" if course.dashed else _STYLES[turn % len(_STYLES)],
         "linewidth": 2,
         "label": drawable(course.label),
     }
