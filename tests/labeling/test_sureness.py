@@ -12,6 +12,7 @@ from PIL import Image
 from dealseg.cam import threshold_mask
 from dealseg.data import open_dataset
 from dealseg.data.mask_set import open_masks
+from dealseg.errors import ConfigError
 from dealseg.evaluation import evaluate
 from dealseg.judging import judge
 from dealseg.labeling import (
@@ -27,7 +28,7 @@ from oracles import sureness as oracle
 
 PLAIN = LabelOptions(scales=(1.0,), threshold=0.4)
 BAND = replace(PLAIN, ignore=0.1)
-REFINED = replace(BAND, refine="affinity")
+REFINED = replace(BAND, refine="affinity", ignore=0.5)
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +84,21 @@ def test_ignoring_changes_no_other_pixel_and_a_wider_band_ignores_more(tmp_path,
     for band, mask in masks.items():
         assert np.array_equal(mask[~ignored[band]], masks[0.0][~ignored[band]])
         assert not (ignored[0.05] & ~ignored[0.2]).any()
+
+
+@pytest.mark.parametrize("options", [BAND, REFINED], ids=["plain", "refined"])
+def test_an_image_without_classes_is_background_and_nothing_of_it_is_ignored(
+    tmp_path, label, options
+):
+    label(tmp_path / "out", options)
+    assert manifest(tmp_path / "out")["masks"]["d"] == {"confidence": 1.0, "ignored": 0.0}
+    assert not read(mask_path(tmp_path / "out", "d")).any()
+
+
+def test_a_band_that_would_leave_no_background_is_refused():
+    with pytest.raises(ConfigError, match=r"ignore must be below the threshold 0\.4, got 0\.5"):
+        replace(PLAIN, ignore=0.5)
+    replace(PLAIN, ignore=0.5, refine="crf")
 
 
 @torch.no_grad()

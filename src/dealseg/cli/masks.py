@@ -161,7 +161,7 @@ def evaluate(
     config = read_config(Path(source))[0] if is_run else TrainConfig()
     options = label_options(
         config, threshold=threshold, scales=scales, flip=flip, tags=tags, refine=refine,
-        refine_depth=refine_depth,
+        refine_depth=refine_depth, ignore=0.0,
     )  # fmt: skip
     origin = threshold_origin(config, threshold) if is_run or threshold is not None else "default"
     depth = _depth_folder(options, depth_folder)

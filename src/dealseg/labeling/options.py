@@ -60,6 +60,11 @@ class LabelOptions:
         if self.tags not in ("auto", "data", "predicted"):
             raise ConfigError(f"tags must be auto, data or predicted, got {self.tags!r}")
         require_mask_options("", self.refine, self.refine_depth, self.ignore)
+        if self.refine == "none" and self.ignore and self.ignore >= self.threshold:
+            raise ConfigError(
+                f"ignore must be below the threshold {self.threshold:g}, got {self.ignore:g}: no "
+                "background would be left (after refinement it is a difference of probabilities)"
+            )
         if self.refine != "none" and not 0 < self.threshold < 1:
             raise ConfigError(
                 f"threshold must be above 0 and below 1 for refinement, got {self.threshold}: it "

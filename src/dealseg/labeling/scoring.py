@@ -178,13 +178,13 @@ def _decided(
 ) -> tuple[UInt8[Tensor, "h w"], Float[Tensor, "h w"], Float[Tensor, "h w"]]:
     """Return the place of the winner among the maps, from 1, its score, and the label's lead.
 
-    Without maps the winner is 1 with score 0.
+    Without maps the winner is 1 with score 0, and the background's lead is 1.
     """
-    background = maps.new_full(maps.shape[1:], options.threshold)
     if len(maps) == 0:
-        winner = torch.ones_like(background, dtype=torch.uint8)
-        return winner, torch.zeros_like(background), background
+        ones = maps.new_ones(maps.shape[1:])
+        return ones.to(torch.uint8), torch.zeros_like(ones), ones
     if options.refine == "none":
+        background = maps.new_full(maps.shape[1:], options.threshold)
         return *winner_and_score(maps), lead([background, *maps])
     votes = refined(maps, image, guide, options)
     return *best_class_and_score(votes, options.threshold), lead(votes)
