@@ -1,14 +1,14 @@
 """What refinement does to the masks of a trained run, and what it costs.
 
 Usage: `python benchmarks/refine.py DATA RUN [RUN ...] [--split val] [--every 1] [--space inverse]
-[--slow] [--cams FOLDER]`.
+[--threshold T] [--slow] [--cams FOLDER]`.
 
 Each image's CAMs are made once, as `dealseg label` makes them, turned into probabilities with the
-run's own threshold, and refined in every way in turn: by `local_affinity` and `mean_field`, with
-colour alone and with depth, and by pydensecrf2 where it is installed. mIoU, boundary IoU and
-contour F (means over the classes) are those of `dealseg evaluate` at the fixed threshold. Times are
-processor seconds on one thread (what else the machine does is left out), from probabilities to
-probabilities, only over images with a tag. pydensecrf2 is given the same
+run's own threshold (or `T`), and refined in every way in turn: by `local_affinity` and
+`mean_field`, with colour alone and with depth, and by pydensecrf2 where it is installed. mIoU,
+boundary IoU and contour F (means over the classes) are those of `dealseg evaluate` at the fixed
+threshold. Times are processor seconds on one thread (what else the machine does is left out), from
+probabilities to probabilities, only over images with a tag. pydensecrf2 is given the same
 probabilities and, in turn, our weights and the field's usual ones. `--slow` adds rows: `all
 classes` gets the probabilities of all classes of the data, 0 for the absent ones, where the other
 rows get those of the classes present; `every pixel` is ours without cells.
@@ -18,6 +18,7 @@ and finds them in a later call.
 """
 
 import argparse
+import inspect
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -110,11 +111,13 @@ def cams(run: Run, dataset: RgbdDataset, index: int, keep: Path | None) -> tuple
     return maps.maps, maps.present
 
 
-def case_of(dataset: RgbdDataset, index: int, maps: Tensor, present: Tensor, args) -> Case:
+def case_of(
+    dataset: RgbdDataset, index: int, maps: Tensor, present: Tensor, threshold: float, space: str
+) -> Case:
     """Return what the refinements are given."""
     image = dataset.image(index)
     case = {
-        "probabilities": class_probabilities(maps[None], args.threshold),
+        "probabilities": class_probabilities(maps[None], threshold),
         "image": image[None].float() / 255,
         "bytes": image.permute(1, 2, 0).contiguous(),
         "labels": torch.cat([torch.zeros(1, dtype=torch.int64), present + 1]),
@@ -124,7 +127,7 @@ def case_of(dataset: RgbdDataset, index: int, maps: Tensor, present: Tensor, arg
     case["every"] = every.index_copy(1, case["labels"], case["probabilities"])
     if (found := dataset.depth(index)) is not None:
         kind = dataset.depth_info.kind
-        depth = to_space(*found, "inverse" if kind == "relative" else args.space, kind)
+        depth = to_space(*found, "inverse" if kind == "relative" else space, kind)
         size = (image.shape[1], image.shape[2])
         resampled = resample_valid(depth[None], found[1][None], size, mode="bilinear")
         case["depth"], case["valid"] = resampled
@@ -141,16 +144,18 @@ def mask_of(probabilities: Tensor, case: Case) -> Tensor:
 def cases(run: Run, dataset: RgbdDataset, args) -> Iterator[tuple[Case, Tensor]]:
     """Return cases and ground truth."""
     keep = None if args.cams is None else args.cams / run.path.name / args.split
+    threshold = args.threshold or label_options(run.config).threshold
     for index in tqdm(range(0, len(dataset), args.every), disable=None):
         maps, present = cams(run, dataset, index, keep)
-        yield case_of(dataset, index, maps, present, args), dataset.mask(index)
+        case = case_of(dataset, index, maps, present, threshold, args.space)
+        yield case, dataset.mask(index)
 
 
 @torch.no_grad()
 def measure(run: Run, dataset: RgbdDataset, args) -> list[dict[str, object]]:
     """Return a row for each way of refining."""
-    args.threshold = label_options(run.config).threshold
-    weights = {name: mean_field.__kwdefaults__[name] for name in ("smooth", "bilateral")}
+    options = inspect.signature(mean_field).parameters
+    weights = {name: options[name].default for name in ("smooth", "bilateral")}
     tried = ways(weights, args.slow)
     counts: dict[str, MaskCounts] = {}
     seconds: dict[str, list[float]] = {name: [] for name in tried}
@@ -186,6 +191,7 @@ def main() -> None:
     parser.add_argument("--split", default="val")
     parser.add_argument("--every", type=int, default=1)
     parser.add_argument("--space", default="inverse", choices=("depth", "log", "inverse"))
+    parser.add_argument("--threshold", type=float)
     parser.add_argument("--slow", action="store_true")
     parser.add_argument("--cams", type=Path)
     args = parser.parse_args()
