@@ -159,10 +159,10 @@ def test_training_writes_the_options_of_labels_into_the_run(tmp_path, capsys, tr
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--threshold", "high"), "--threshold: "),
+        (("--threshold", "high"), "--threshold: expected a number or 'auto', got high"),
         (("--threshold", "1.5"), "threshold must be in [0, 1], got 1.5"),
         (("--refine", "grabcut"), "--refine: expected one of 'none', 'affinity', 'crf'"),
-        (("--refine_depth", "maybe"), "--refine_depth: "),
+        (("--refine_depth", "maybe"), "expected true or false or 'auto', got maybe"),
         (("--ignore", "1"), "ignore must be in [0, 1), got 1"),
         (("--ignore", "-0.1"), "ignore must be in [0, 1), got -0.1"),
         (("--refine", "crf", "--threshold", "0"), "above 0 and below 1 for refinement"),

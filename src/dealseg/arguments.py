@@ -30,6 +30,9 @@ RECORDED = (
 )
 """What a run's `config.yaml` says of its data; passed over, so that `--config` takes the file."""
 
+_WORDS = {"float": "a number", "bool": "true or false"}
+"""Types that some options take beside words such as auto."""
+
 
 def parse(commands: Commands, argv: Sequence[str]) -> tuple[str, dict[str, Any]]:
     """Parse the command line into a command's name and its arguments.
@@ -169,12 +172,13 @@ def _explained_value(line: str) -> str:
 
 def _expected(kind: str) -> str:
     """Say a type without Python's and the parser's words for it."""
+    kind = kind.partition("Given value type")[0]
     if literal := re.search(r"Literal\[(.+?)\]", kind):
-        return f"one of {literal[1]}"
+        others = [word for name, word in _WORDS.items() if f"<class '{name}'>" in kind]
+        return " or ".join([*others, literal[1]]) if others else f"one of {literal[1]}"
     if "tuple" in kind:
         elements = re.search(r"\d+(?= elements)", kind)
         return f"{elements[0] if elements else 'some'} numbers such as 1.0,1.5"
-    kind = kind.partition("Given value type")[0]
     names = dict.fromkeys(re.findall(r"<class '(\w+)'>", kind))
     return " or ".join("null" if each == "NoneType" else each for each in names) or kind
 
