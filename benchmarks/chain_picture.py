@@ -1,10 +1,10 @@
-"""Draw the chain on a few images: tags, CAM masks, refined masks, segmenter, ground truth.
+r"""Draw the chain on a few images: tags, CAM masks, refined masks, segmenter, ground truth.
 
     dealseg demo --out DEMO
-    for each in none crf; do
-      dealseg label DEMO/deal DEMO/data --split val --refine $each --out DEMO/val-$each
-    done
-    dealseg label DEMO/deal DEMO/data --split train --refine crf --out DEMO/train-crf
+    dealseg label DEMO/deal DEMO/data --split val --out DEMO/val-none
+    dealseg label DEMO/deal DEMO/data --split val --threshold auto --refine crf --out DEMO/val-crf
+    dealseg label DEMO/deal DEMO/data --split train --threshold auto --refine crf \
+      --out DEMO/train-crf
     dealseg train-segmenter DEMO/data --labels DEMO/train-crf --out DEMO/segmenter
     dealseg predict DEMO/segmenter DEMO/data --split val --out DEMO/predicted
     python benchmarks/chain_picture.py DEMO docs/images/chain.png
@@ -12,10 +12,12 @@
 The images are spread evenly over `val`; nobody picked them.
 """
 
+import io
 import sys
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from dealseg.data import open_dataset
 from dealseg.data.mask_set import open_masks
@@ -25,6 +27,7 @@ from dealseg.report.experiment_figures import picture_sheet
 COLUMNS = ("image", "CAM and threshold", "refined (CRF)", "segmenter, no tags", "ground truth")
 FOLDERS = ("val-none", "val-crf", "predicted")
 IMAGES = 4
+WIDTH = 900
 
 
 def main(demo: Path, out: Path) -> None:
@@ -41,7 +44,9 @@ def main(demo: Path, out: Path) -> None:
         rows.append([image, *drawn])
         present = [] if tags is None else tags.nonzero().flatten().tolist()
         names.append(", ".join(data.classes[each] for each in present))
-    out.write_bytes(picture_sheet(rows, names, COLUMNS))
+    sheet = Image.open(io.BytesIO(picture_sheet(rows, names, COLUMNS))).convert("RGB")
+    sheet.thumbnail((WIDTH, 2 * WIDTH))
+    sheet.quantize(192).save(out, optimize=True)
 
 
 if __name__ == "__main__":
