@@ -13,11 +13,10 @@ from dealseg.labeling.options import LabelOptions
 from dealseg.models.sizing import at_long_side
 from dealseg.refine import METHODS, class_probabilities
 
-LONG_SIDES = {"affinity": 416, "crf": 640}
+LONG_SIDES = {"affinity": 320, "crf": 640}
 """Larger images are refined at this longer side, and the result is brought to their size.
 
-Distances in the refinements are pixels; these sizes were the best of some on images of 640x480, see
-docs/refine.md."""
+Distances in the refinements are pixels, chosen on images of 416x308; see docs/labeling.md."""
 
 
 class Guide(NamedTuple):
