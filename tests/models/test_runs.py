@@ -1,6 +1,7 @@
 import dataclasses
 import hashlib
 import json
+import os
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import yaml
 from hypothesis import given, settings
 from safetensors import SafetensorError
 
+import small_segmenters
 from dealseg.config import AugmentConfig, DataConfig, DealConfig, ModelConfig, TrainConfig
 from dealseg.errors import CheckpointError, ConfigError
 from dealseg.models import load_run, runs
@@ -265,7 +267,29 @@ def test_weights_that_cannot_be_written_leave_nothing_behind(tmp_path, monkeypat
     assert contents(tmp_path) == {}
 
 
+@pytest.mark.parametrize("umask", [0o022, 0o027])
+def test_all_files_of_a_run_have_the_permissions_of_any_new_file(tmp_path, umask):
+    before = os.umask(umask)
+    try:
+        write_run(tmp_path / "run")
+        small_segmenters.write_segmenter(tmp_path / "segmenter")
+    finally:
+        os.umask(before)
+    modes = {file.name: file.stat().st_mode & 0o777 for file in tmp_path.glob("*/*")}
+    assert {"config.yaml", "weights.safetensors", "model.safetensors"} <= set(modes)
+    assert modes == dict.fromkeys(modes, 0o666 & ~umask)
+
+
+def test_what_an_interrupted_writer_left_lends_no_permissions(tmp_path):
+    (tmp_path / ".weights.safetensors.part").write_text("half")
+    (tmp_path / ".weights.safetensors.part").chmod(0o600)
+    (tmp_path / "any").write_text("")
+    save_weights(tmp_path, ColourCam())
+    modes = {file.name: file.stat().st_mode for file in tmp_path.iterdir()}
+    assert modes == {"any": modes["any"], "weights.safetensors": modes["any"]}
+
+
 def test_weights_cannot_be_written_below_a_file(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises((CheckpointError, OSError)):
+    with pytest.raises(CheckpointError, match=r"weights\.safetensors: cannot be written"):
         save_weights(tmp_path / "file", ColourCam())

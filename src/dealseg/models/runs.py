@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import os
+import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
 from pathlib import Path
@@ -171,7 +172,7 @@ def save_weights(folder: Path, model: CamModel) -> None:
     try:
         with replacing(folder / WEIGHTS_FILE) as partial:
             save_file(state, partial)
-    except SafetensorError as error:
+    except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{folder / WEIGHTS_FILE}: cannot be written ({error})") from error
 
 
@@ -219,10 +220,18 @@ def write_text(path: Path, text: str) -> None:
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a file to write beside `path`; it takes its place if all goes well, else it is gone."""
+    """Give a file to write beside `path`; it takes its place if all goes well, else it is gone.
+
+    Whatever writes it, it ends with the permissions of any new file: safetensors passes through a
+    temporary file that only its owner may read.
+    """
     partial = path.with_name(f".{path.name}.part")
     try:
+        partial.unlink(missing_ok=True)
+        partial.touch()
+        mode = stat.S_IMODE(partial.stat().st_mode)
         yield partial
+        partial.chmod(mode)
         os.replace(partial, path)
     except BaseException:
         with contextlib.suppress(OSError):  # what went wrong before says more

@@ -189,7 +189,7 @@ class Segmenter(nn.Module):
         try:
             with replacing(path) as partial:
                 save_file(state, partial, metadata={"format": "pt"})
-        except SafetensorError as error:
+        except (OSError, SafetensorError) as error:
             raise CheckpointError(f"{path}: cannot be written ({error})") from error
 
     def save_facts(self, folder: str | Path) -> None:
