@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 from collections import Counter
 
@@ -268,6 +269,37 @@ def test_what_is_no_data_set_is_refused(tmp_path):
     for path in (tmp_path, tmp_path / "absent"):
         with pytest.raises(DataError, match="expected"):
             check_dataset(path)
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"format": "voc"}, "there is no VOC here: expected VOCdevkit/"),
+        ({"format": "coco"}, "there is no COCO here: expected annotations/"),
+        ({"format": "bop"}, "there is no scene here"),
+        (
+            {"split": "nope"},
+            "splits: there is no split 'nope'; write one name a line into NAME.txt",
+        ),
+        ({"depth_folder": "nope"}, "nope: there is no such depth folder"),
+    ],
+)
+def test_an_option_that_asks_for_what_is_not_there_is_refused(root, option, message):
+    with pytest.raises(DataError, match=re.escape(message)):
+        check_dataset(root, **option)
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"split": "nope"}, "there is no split 'nope'; there are: train, val"),
+        ({"split": "side:val"}, "split 'side:val' needs folders obj_XXXXXX_down"),
+        ({"depth_folder": "nope"}, "no scene has a depth file in nope/"),
+    ],
+)
+def test_so_is_one_of_a_bop_set(tmp_path, option, message):
+    with pytest.raises(DataError, match=re.escape(message)):
+        check_dataset(write_bop(tmp_path / "set"), **option)
 
 
 def test_the_json_holds_figures_and_problems(root):

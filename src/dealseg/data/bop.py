@@ -19,6 +19,7 @@ from dealseg.data.files import (
     IMAGE_SUFFIXES,
     Complain,
     FileError,
+    absent,
     fail,
     file_error,
     index_files,
@@ -64,7 +65,7 @@ def open_bop(
     """
     folders = find_scenes(path)
     if not folders:
-        raise file_error(path, "there is no scene here (a folder with scene_camera.json and rgb/)")
+        raise absent(path, "there is no scene here (a folder with scene_camera.json and rgb/)")
     scenes = [scene for folder in folders if (scene := _lenient_scene(folder, complain))]
     description = _find_description(path)
     classes = _Classes(path, scenes, description, complain)
@@ -78,11 +79,11 @@ def open_bop(
     if file:
         frames = _listed(file, frames, complain)
     if not frames and protocol:
-        raise file_error(path, f"the sequences here are too short for split {split!r}")
+        raise absent(path, f"the sequences here are too short for split {split!r}")
     if not frames:
         raise file_error(path, "the scenes here list no image")
     if depth_folder != "depth" and not any(frame.depth for frame in frames):
-        raise file_error(path, f"no scene has a depth file in {depth_folder}/; {WITHOUT_DEPTH}")
+        raise absent(path, f"no scene has a depth file in {depth_folder}/; {WITHOUT_DEPTH}")
     return FrameDataset(path, classes.names, tuple(frames), class_ids=classes.ids)
 
 
@@ -170,7 +171,7 @@ def _choose(path: Path, scenes: list[Scene], split: str, protocol: Protocol | No
     if chosen := [scene for scene in scenes if scene.side == side]:
         return chosen
     if protocol:
-        raise file_error(path, f"split {split!r} needs folders obj_XXXXXX_{side}, there are none")
+        raise absent(path, f"split {split!r} needs folders obj_XXXXXX_{side}, there are none")
     parts = {scene.folder: scene.folder.relative_to(path).parts[:-1] for scene in scenes}
     chosen = [s for s in scenes if any(p.startswith(split) for p in parts[s.folder])]
     if not chosen:
@@ -178,7 +179,7 @@ def _choose(path: Path, scenes: list[Scene], split: str, protocol: Protocol | No
         known = sorted({p[-1] for p in parts.values() if p} | sides)
         there = f"there are: {', '.join(known)}" if known else f"write splits/{split}.txt"
         there = f"protocols are {FORMS}" if ":" in split else there
-        raise file_error(path, f"there is no split {split!r}; {there}")
+        raise absent(path, f"there is no split {split!r}; {there}")
     return chosen
 
 

@@ -13,6 +13,7 @@ from dealseg.data.check_report import CheckReport, Problem, Severity, guess_unit
 from dealseg.data.description import METRES, depth_values
 from dealseg.data.files import (
     DEPTH_SUFFIXES,
+    AbsentError,
     FileError,
     RawDepth,
     image_size,
@@ -52,7 +53,8 @@ def check_dataset(
             are always checked whole.
 
     Raises:
-        DataError: if `path` is no data set at all. Other mistakes go into the report.
+        DataError: if `path` is no data set of this format, or lacks the split, depth folder or
+            origin of tags that is asked for. Other mistakes go into the report.
         ConfigError: if an argument has a value that cannot work.
     """
     if sample is not None and sample < 1:
@@ -69,6 +71,8 @@ def check_dataset(
             tags_from=tags_from,
             complain=notes.error,
         )
+    except AbsentError:
+        raise
     except FileError as error:
         notes.error(error)
         dataset = FrameDataset(Path(path), (), ())

@@ -20,7 +20,7 @@ from dealseg.data.beside import described_depth
 from dealseg.data.coco_index import read_index
 from dealseg.data.coco_masks import VERSION, CocoMask
 from dealseg.data.description import DepthRule
-from dealseg.data.files import Complain, FileError, fail, file_error, read_text, reading
+from dealseg.data.files import Complain, FileError, absent, fail, file_error, read_text, reading
 from dealseg.data.folder import index_depth, split_file
 from dealseg.data.frames import Frame, FrameDataset
 from dealseg.data.kept import cache_folder, state_of
@@ -79,7 +79,7 @@ def open_coco(
     """
     root = find_coco(path)
     if root is None:
-        raise file_error(path, f"there is no COCO here: expected {_ANNOTATIONS}")
+        raise absent(path, f"there is no COCO here: expected {_ANNOTATIONS}")
     file = None if split is None else split_file(root, split)
     wanted = None if file else split
     parts = [_Part(root, found) for found in _annotation_files(root, wanted)]
@@ -215,9 +215,9 @@ def _annotation_files(root: Path, split: str | None) -> list[Path]:
     found = [file for file in files if wanted in _Part.told(file)]
     keys = ", ".join(f"{key}, {key}{FULL}" for _, key in map(_Part.told, files))
     if not found:
-        raise file_error(root, f"there is no split {split!r}; there are: {keys}")
+        raise absent(root, f"there is no split {split!r}; there are: {keys}")
     if len(found) > 1:
-        raise file_error(root / "annotations", f"split {split!r} may be any of: {keys}")
+        raise absent(root / "annotations", f"split {split!r} may be any of: {keys}")
     return found
 
 

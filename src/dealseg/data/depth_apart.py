@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import SupportsIndex, overload
 
 from dealseg.data.description import DEPTH_FILE_NAME, DepthRule, read_depth_rule
-from dealseg.data.files import DEPTH_SUFFIXES, Complain, fail, file_error, index_files
+from dealseg.data.files import DEPTH_SUFFIXES, Complain, absent, fail, index_files
 from dealseg.data.frames import Frame, FrameDataset
 
 UNFINISHED_NAME = ".depth.part.yaml"
@@ -28,7 +28,7 @@ def depth_apart(root: Path, depth_folder: str) -> Path | None:
     if inside or not folder.is_dir():
         return None
     if (folder / UNFINISHED_NAME).is_file():
-        raise file_error(folder, "writing it was interrupted: give the same command again")
+        raise absent(folder, "writing it was interrupted: give the same command again")
     return folder if (folder / DEPTH_FILE_NAME).is_file() else None
 
 
@@ -47,7 +47,7 @@ def with_depth_of(dataset: FrameDataset, folder: Path, complain: Complain = fail
     files = index_files(folder, DEPTH_SUFFIXES, complain)
     if not any(name in files for name in dataset.names):
         problem = f"no depth map here has the name of an image, such as {dataset.names[0]}.png"
-        raise file_error(folder, problem)
+        raise absent(folder, problem)
     return FrameDataset(
         dataset.root,
         dataset.classes,

@@ -60,6 +60,10 @@ class FileError(DataError):
         self.problem = message if problem is None else problem
 
 
+class AbsentError(FileError):
+    """What an option asks for is not in the data set: it is the option that has to be mended."""
+
+
 Complain = Callable[[FileError], None]
 """Where a mistake goes from which reading could go on: raised in use, collected by `check`."""
 
@@ -68,6 +72,12 @@ def file_error(file: Path, problem: str) -> FileError:
     """Return the error that says `problem` about `file` on one line."""
     problem = " ".join(problem.split())
     return FileError(f"{file}: {problem}", file, problem)
+
+
+def absent(file: Path, problem: str) -> AbsentError:
+    """Return the error of an option that asks for what is not there, see :func:`file_error`."""
+    problem = " ".join(problem.split())
+    return AbsentError(f"{file}: {problem}", file, problem)
 
 
 def fail(error: FileError) -> None:

@@ -16,6 +16,7 @@ from dealseg.data.files import (
     IMAGE_SUFFIXES,
     Complain,
     FileError,
+    absent,
     fail,
     file_error,
     index_files,
@@ -156,7 +157,7 @@ def index_depth(root: Path, depth_folder: str, complain: Complain) -> dict[str, 
     """
     folder = root / depth_folder
     if not folder.is_dir() and (folder.exists() or depth_folder != "depth"):
-        raise file_error(folder, f"there is no such depth folder; {WITHOUT_DEPTH}")
+        raise absent(folder, f"there is no such depth folder; {WITHOUT_DEPTH}")
     lossless = index_files(folder, DEPTH_SUFFIXES, complain)
     lossy = index_files(folder, (".jpg", ".jpeg"), complain)  # refused when read, not overlooked
     return {**lossy, **lossless}
@@ -172,7 +173,7 @@ def read_split(
     """
     file = split_file(root, split)
     if file is None:
-        raise file_error(root / "splits", f"there is no split {split!r}{_known_splits(root)}")
+        raise absent(root / "splits", f"there is no split {split!r}{_known_splits(root)}")
     matcher = NameMatcher(images)
     lines: dict[str, int] = {}
     for number, line in enumerate(read_text(file).splitlines(), start=1):

@@ -14,6 +14,7 @@ from dealseg.data.files import (
     IMAGE_SUFFIXES,
     Complain,
     FileError,
+    absent,
     fail,
     file_error,
     index_files,
@@ -65,7 +66,7 @@ def open_voc(
     """
     root = find_voc(path)
     if root is None:
-        raise file_error(path, f"there is no VOC here: expected VOCdevkit/VOC2012/{IMAGES}/")
+        raise absent(path, f"there is no VOC here: expected VOCdevkit/VOC2012/{IMAGES}/")
     images = index_files(root / IMAGES, IMAGE_SUFFIXES, complain)
     if not images:
         raise file_error(root / IMAGES, "there is no image here (.jpg, .jpeg or .png)")
@@ -123,7 +124,7 @@ def _listed(root: Path, split: str | None, images: dict[str, Path], complain: Co
     if file is None:
         if split == "train_aug" and _can_derive(root):
             return _derived(root, images, complain)
-        raise file_error(root / LISTS[0], f"there is no list {split!r}{_known(root)}")
+        raise absent(root / LISTS[0], f"there is no list {split!r}{_known(root)}")
     names: dict[str, int] = {}
     masks: dict[str, MaskSource] = {}
     missing = []

@@ -11,7 +11,7 @@ from xml.etree import ElementTree as ET
 import numpy as np
 from tqdm import tqdm
 
-from dealseg.data.files import Complain, FileError, file_error, image_size, reading
+from dealseg.data.files import Complain, FileError, absent, file_error, image_size, reading
 from dealseg.data.masks import MaskSource
 from dealseg.errors import ConfigError
 
@@ -50,9 +50,9 @@ def tag_origin(root: Path, wanted: TagsFrom) -> TagsFrom:
             return "cls_labels"
         return "xml" if (root / ANNOTATIONS).is_dir() else "masks"
     if wanted == "cls_labels" and not _cls_labels(root).exists():
-        raise file_error(root / CLS_LABELS, "there is no such file; take tags_from xml or masks")
+        raise absent(root / CLS_LABELS, "there is no such file; take tags_from xml or masks")
     if wanted == "xml" and not (root / ANNOTATIONS).is_dir():
-        raise file_error(root / ANNOTATIONS, "there is no such folder; take tags_from masks")
+        raise absent(root / ANNOTATIONS, "there is no such folder; take tags_from masks")
     return wanted
 
 
