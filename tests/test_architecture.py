@@ -16,7 +16,7 @@ FLOORS = [
     {"training", "labeling", "evaluation", "exporting", "estimating", "draw"},
     {"models", "data"},
     {"losses", "cam", "depth", "noise", "refine", "metrics"},
-    {"config"},
+    {"config", "pictures"},
     {"errors", "process"},
 ]
 FLOOR_OF = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}

@@ -3,9 +3,6 @@
 import gzip
 import json
 import os
-import struct
-import tokenize
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,32 +15,14 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from dealseg.errors import DataError
+from dealseg.pictures import BROKEN, FORMATS, rgb_of
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 DEPTH_SUFFIXES = (".png", ".tif", ".tiff", ".npy")
 
 RawDepth = Shaped[np.ndarray, "h w"]
 
-_FORMATS = ("JPEG", "PNG", "TIFF")  # Pillow knows more, some of which run other programs
 _GREY_DEPTH_MODES = {"L", "I", "F", "I;16", "I;16L", "I;16B", "I;16N"}
-_BROKEN = (
-    OSError,
-    ValueError,
-    TypeError,
-    LookupError,
-    AttributeError,
-    ArithmeticError,
-    AssertionError,
-    EOFError,
-    MemoryError,
-    RuntimeError,
-    SyntaxError,
-    struct.error,
-    zlib.error,
-    tokenize.TokenError,
-    Image.DecompressionBombError,
-)
-"""What Pillow, NumPy and gzip have been seen to raise, or can raise, on damaged bytes."""
 
 
 class FileError(DataError):
@@ -102,7 +81,7 @@ def reading(file: Path, what: str) -> Iterator[None]:
         raise file_error(file, f"this {what} has too many pixels; make it smaller") from None
     except KeyError as error:
         raise file_error(file, f"this {what} lacks the entry {str(error)[:80]}") from error
-    except _BROKEN as error:
+    except BROKEN as error:
         reason = str(error).replace(f": '{file}'", "")[:200] or type(error).__name__
         raise file_error(file, f"cannot read this {what} ({reason})") from error
 
@@ -172,7 +151,7 @@ def image_size(file: Path) -> tuple[int, int]:
     Raises:
         DataError: if it is not a picture.
     """
-    with reading(file, "image"), Image.open(file, formats=_FORMATS) as image:
+    with reading(file, "image"), Image.open(file, formats=FORMATS) as image:
         if image.format == "TIFF":  # releases of Pillow differ in when they turn these
             width, height = ImageOps.exif_transpose(image).size
             return height, width
@@ -186,7 +165,7 @@ def is_turned(file: Path) -> bool:
     Raises:
         DataError: if it is not a picture.
     """
-    with reading(file, "image"), Image.open(file, formats=_FORMATS) as image:
+    with reading(file, "image"), Image.open(file, formats=FORMATS) as image:
         return _orientation(image) in range(2, 9)
 
 
@@ -203,15 +182,8 @@ def read_image(file: Path) -> UInt8[Tensor, "3 h w"]:
     Raises:
         DataError: if it is not a whole JPEG, PNG or TIFF picture.
     """
-    with reading(file, "image"), Image.open(file, formats=_FORMATS) as opened:
-        image = ImageOps.exif_transpose(opened)
-        if image.mode in {"I", "F"}:
-            raise file_error(file, f"expected an 8-bit image, got mode {image.mode}")
-        if image.mode.startswith("I;16"):
-            grey = (np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)
-            pixels = np.repeat(grey[..., None], 3, axis=2)
-        else:
-            pixels = np.array(image.convert("RGB"))
+    with reading(file, "image"), Image.open(file, formats=FORMATS) as opened:
+        pixels = rgb_of(ImageOps.exif_transpose(opened))
     _require_pixels(file, pixels)
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
@@ -228,7 +200,7 @@ def read_grey(file: Path, what: str, modes: set[str], hint: str) -> Shaped[np.nd
     Raises:
         DataError: if the file is damaged, a JPEG, or of another mode.
     """
-    with reading(file, what), Image.open(file, formats=_FORMATS) as image:
+    with reading(file, what), Image.open(file, formats=FORMATS) as image:
         if image.format not in {"PNG", "TIFF"}:
             raise file_error(file, f"a JPEG changes the numbers of a {what}; save it as PNG")
         if image.mode not in modes:

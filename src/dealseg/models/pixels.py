@@ -6,22 +6,37 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from dealseg.errors import DataError
+from dealseg.pictures import BROKEN, FORMATS, rgb_of
 
 
 def rgb_array(image: np.ndarray | Image.Image | str | Path) -> np.ndarray:
-    """Return an image as an array, from memory or a file, turned as its EXIF says.
+    """Return an image as an array, as the reader of data sets sees it.
+
+    A file is turned as its EXIF says; an image in memory is taken as it is.
 
     Raises:
         DataError: if the file cannot be read or the array is no RGB image.
     """
     if isinstance(image, str | Path):
-        try:
-            with Image.open(image) as opened:
-                return np.asarray(ImageOps.exif_transpose(opened).convert("RGB"))
-        except (OSError, UnidentifiedImageError) as error:
-            raise DataError(f"{image}: cannot be read as an image ({error})") from error
+        return _from_file(Path(image))
     if isinstance(image, Image.Image):
-        return np.asarray(image.convert("RGB"))
+        try:
+            image = rgb_of(image)
+        except ValueError as error:
+            raise DataError(str(error)) from error
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
         raise DataError(f"expected uint8 RGB of shape (h, w, 3), got {image.dtype} {image.shape}")
     return image
+
+
+def _from_file(file: Path) -> np.ndarray:
+    try:
+        with Image.open(file, formats=FORMATS) as opened:
+            return rgb_of(ImageOps.exif_transpose(opened))
+    except UnidentifiedImageError:
+        raise DataError(
+            f"{file}: is not a JPEG, PNG or TIFF picture; open it with Pillow and give that image"
+        ) from None
+    except BROKEN as error:
+        reason = " ".join(str(error).replace(f": '{file}'", "").split()) or type(error).__name__
+        raise DataError(f"{file}: cannot be read as an image ({reason})") from error
