@@ -11,7 +11,10 @@ from safetensors.torch import load_file, save_file
 
 import dealseg
 from dealseg.config.segmenter import SegmenterConfig
+from dealseg.data.files import read_image
 from dealseg.errors import CheckpointError, ConfigError, DataError
+from dealseg.models.pixels import rgb_array
+from dealseg.models.pyramids import AnyGroupNorm
 from dealseg.models.segmenter import Segmenter, is_segmenter, winner_and_lead
 from dealseg.models.weights import embedded_state
 
@@ -105,6 +108,28 @@ def test_what_is_beyond_the_image_has_little_say_and_the_image_is_not_moved():
     assert whole.shape[-2:] == (64, 64)
 
 
+@pytest.mark.parametrize(("architecture", "backbone"), ALL)
+@pytest.mark.parametrize("size", [(32, 32), (1, 1)])
+def test_an_image_of_one_cell_is_seen(architecture, backbone, size):
+    with torch.no_grad():
+        found = small(architecture, backbone)(image(*size))
+    assert found.shape == (1, 4, *size)
+    assert found.isfinite().all()
+
+
+def test_group_norms_are_pytorchs_and_give_their_bias_for_one_value():
+    plain = torch.nn.GroupNorm(4, 8)
+    torch.nn.init.normal_(plain.weight)
+    torch.nn.init.normal_(plain.bias)
+    norm, x = AnyGroupNorm(plain), torch.randn(2, 8, 3, 5)
+    assert torch.equal(norm(x), plain(x))
+    assert norm.state_dict().keys() == plain.state_dict().keys()
+    single = torch.nn.GroupNorm(8, 8)
+    torch.nn.init.normal_(single.bias)
+    found = AnyGroupNorm(single)(torch.randn(1, 8, 1, 1)).flatten()
+    torch.testing.assert_close(found, single.bias, atol=1e-3, rtol=0)
+
+
 def test_the_same_seed_gives_the_same_network_and_the_global_state_is_kept():
     before = torch.get_rng_state()
     one, two = small().state_dict(), small().state_dict()
@@ -166,11 +191,43 @@ def test_winner_and_lead_are_the_argmax_of_the_enlarged_logits():
 
 
 @pytest.mark.parametrize("wrong", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3), np.float32)])
-def test_an_array_that_is_no_image_is_refused(saved, wrong):
-    from dealseg.models.pixels import rgb_array
-
+def test_an_array_that_is_no_image_is_refused(wrong):
     with pytest.raises(DataError, match="uint8 RGB"):
         rgb_array(wrong)
+
+
+def drawn(mode):
+    """Return a picture of a mode of Pillow whose colours fill its range."""
+    draw = np.random.default_rng(0)
+    if mode == "I;16":
+        return Image.fromarray(draw.integers(0, 2**16, (6, 8), np.uint16))
+    return Image.fromarray(draw.integers(0, 256, (6, 8, 3), np.uint8)).convert(mode)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "P", "1", "CMYK", "I;16"])
+def test_a_picture_has_the_colours_that_the_reader_of_data_sets_sees(tmp_path, mode):
+    file = tmp_path / ("x.tif" if mode == "CMYK" else "x.png")
+    drawn(mode).save(file)
+    expected = read_image(file).permute(1, 2, 0).numpy()
+    assert np.array_equal(rgb_array(file), expected)
+    with Image.open(file) as opened:
+        assert opened.mode == mode
+        assert np.array_equal(rgb_array(opened), expected)
+    assert 0 < expected.mean() < 255
+
+
+@pytest.mark.parametrize("reader", [rgb_array, read_image])
+def test_numbers_without_a_range_and_half_a_file_are_refused_by_both_readers(tmp_path, reader):
+    Image.fromarray(np.ones((4, 4), np.float32)).save(tmp_path / "metres.tif")
+    drawn("RGB").resize((99, 99)).save(tmp_path / "whole.png")
+    (tmp_path / "half.png").write_bytes((tmp_path / "whole.png").read_bytes()[:3000])
+    drawn("RGB").save(tmp_path / "x.eps")
+    said = {"metres.tif": "8-bit image, got mode F", "half.png": "trunc", "x.eps": "JPEG, PNG or"}
+    for name, expected in said.items():
+        with pytest.raises(DataError, match=rf"{name}: .*{expected}"):
+            reader(tmp_path / name)
+    with Image.open(tmp_path / "metres.tif") as opened, pytest.raises(DataError, match="8-bit"):
+        rgb_array(opened)
 
 
 def test_a_file_that_is_no_image_is_refused(saved, tmp_path):

@@ -58,6 +58,7 @@ class Pyramid(nn.Module):
             built.segmentation_head[0],
         )
         _fix_padding(self.encoder)
+        _fix_norms(self.decoder)
         if config.pretrained:
             state, source = pretrained_state(name, config.weights)
             load_into(self.encoder.model, _flat(state, self.encoder.model), source)
@@ -210,6 +211,34 @@ def _fix_padding(net: nn.Module) -> None:
             setattr(net, name, EvenConv2d(child))
         else:
             _fix_padding(child)
+
+
+def _fix_norms(net: nn.Module) -> None:
+    """Let group norms take a map of one cell, which PyTorch refuses where groups are one channel.
+
+    A group of one value is its bias then, as it is anyway for each image of a batch of two.
+    """
+    for name, child in net.named_children():
+        if isinstance(child, nn.GroupNorm):
+            setattr(net, name, AnyGroupNorm(child))
+        else:
+            _fix_norms(child)
+
+
+class AnyGroupNorm(nn.GroupNorm):
+    """A group norm for maps of any size, of one cell too.
+
+    Args:
+        norm: PyTorch's, whose parameters it takes over.
+    """
+
+    def __init__(self, norm: nn.GroupNorm) -> None:
+        super().__init__(norm.num_groups, norm.num_channels, norm.eps, norm.affine, device="meta")
+        self.weight, self.bias = norm.weight, norm.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the normalised map."""
+        return torch.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
 
 
 class EvenConv2d(nn.Conv2d):
