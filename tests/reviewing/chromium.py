@@ -121,14 +121,15 @@ class Browser:
                 raise TimeoutError(f"{code}; the page says: {self.js('document.body.innerText')}")
             time.sleep(0.05)
 
-    def press(self, *keys):
-        """Press keys one after the other, as a person does."""
+    def press(self, *keys, held=0):
+        """Press keys one after the other, as a person does, who may hold them for some repeats."""
         for key in keys:
             code = KEYS.get(key, ord(key.upper()) if len(key) == 1 else 0)
             facts = {"key": key, "windowsVirtualKeyCode": code}
             text = "\r" if key == "Enter" else key if len(key) == 1 else None
             down = {**facts, "text": text} if text else facts
-            self.send("Input.dispatchKeyEvent", type="keyDown", **down)
+            for repeat in range(1 + held):
+                self.send("Input.dispatchKeyEvent", type="keyDown", autoRepeat=repeat > 0, **down)
             self.send("Input.dispatchKeyEvent", type="keyUp", **facts)
 
     def resize(self, width, height, scale=1, dark=False):

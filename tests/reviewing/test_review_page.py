@@ -131,6 +131,37 @@ def test_an_action_that_fails_is_told_and_nothing_pretends_it_went_well(browser,
     browser.wait("document.querySelector('#problem').hidden")
 
 
+def test_a_key_that_is_held_decides_one_mask_and_moves_over_many(browser, server):
+    browser.resize(1200, 800)
+    browser.open(server.guard.address)
+    until(browser, "#name", "b")
+    browser.press("r", held=3)
+    decided(server, {"b": "rejected"}, {})
+    until(browser, "#name", "c")
+    browser.press("j", held=1)
+    until(browser, "#name", "d")
+    browser.press("a")
+    decided(server, {"b": "rejected", "d": "accepted"}, {})
+
+
+@pytest.mark.parametrize(("width", "height"), [(800, 360), (390, 844)])
+def test_in_small_windows_nothing_is_cut_off(browser, server, width, height):
+    browser.resize(width, height)
+    browser.open(server.guard.address)
+    until(browser, "#name", "b")
+    wide = "(e) => e.scrollWidth > e.clientWidth"
+    assert not browser.js(f"[document.querySelector('#panel')].some({wide})")
+    assert not browser.js(f"[...document.querySelectorAll('.decide button')].some({wide})")
+    needed = """((e) => { const c = e.cloneNode(true); e.parentNode.append(c);
+        c.style = 'position: absolute; width: auto; max-width: none; padding: 4px 8px';
+        const width = c.offsetWidth; c.remove(); return width; })(document.querySelector('#order'))"""
+    assert browser.js(needed) <= browser.js("document.querySelector('#order').offsetWidth")
+    browser.press("?")
+    browser.wait("document.querySelector('#help').open")
+    assert browser.js("document.querySelector('#help').scrollTop") == 0
+    browser.press("Escape")
+
+
 @pytest.mark.parametrize(("width", "dark"), [(390, False), (390, True), (1200, True)])
 def test_the_page_fits_its_width_and_every_control_has_a_name(browser, server, width, dark):
     browser.resize(width, 844, dark=dark)

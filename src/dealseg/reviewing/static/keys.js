@@ -1,5 +1,7 @@
 // Which key does what. Fields for text keep their letters.
+// A key that is held down goes on through the masks, but decides nothing that nobody has seen.
 
+const MOVES = ["ArrowRight", "ArrowLeft", "ArrowDown", "ArrowUp", "j", "k", "+", "=", "-"];
 const TEXT = "input[type=search], input[type=text], select, textarea";
 
 export function listen(actions, tags) {
@@ -18,8 +20,9 @@ export function listen(actions, tags) {
     if (target.matches?.(TEXT)) return;
     if (target.type === "range" && event.key.startsWith("Arrow")) return;
     if (target.type === "radio" && event.key.startsWith("Arrow")) return;
-    const action = actions[event.key.length === 1 ? event.key.toLowerCase() : event.key];
-    if (!action || action(event) === false) return;
+    const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+    if (!actions[key]) return;
     event.preventDefault();
+    if (!event.repeat || MOVES.includes(key)) actions[key]();
   });
 }

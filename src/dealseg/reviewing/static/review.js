@@ -216,6 +216,12 @@ function editTags() {
   tags.focus();
 }
 
+// The button at its end has the focus, which may have scrolled the beginning out of sight.
+function help() {
+  find("help").showModal();
+  find("help").scrollTop = 0;
+}
+
 const focus = (id) => () => find(id).focus();
 const step = (single, many) => () => go(deck.at + (gridded() ? many() : single));
 const ACTIONS = {
@@ -226,7 +232,7 @@ const ACTIONS = {
   Home: () => go(0), End: () => go(deck.size - 1),
   t: editTags, m: () => layer(), d: () => depth(!viewer.depth),
   "+": () => viewer.fade(5), "=": () => viewer.fade(5), "-": () => viewer.fade(-5),
-  v: () => turn(), l: () => guarded(choose), g: focus("jump"), f: focus("status"), "?": () => find("help").showModal(),
+  v: () => turn(), l: () => guarded(choose), g: focus("jump"), f: focus("status"), "?": help,
 };
 
 function connect() {
