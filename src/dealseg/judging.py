@@ -10,6 +10,7 @@ from dealseg.evaluation import EvaluationResult, ScoredImage, SourceInfo, evalua
 from dealseg.evaluation.sources import CamFolder, MaskFolder
 from dealseg.labeling import LabelOptions, score_dataset, with_threshold
 from dealseg.models import Run, load_run
+from dealseg.models.placing import Device, device_of
 from dealseg.models.runs import CONFIG_FILE
 from dealseg.models.segmenter import TENSORS_FILE, Segmenter, is_segmenter
 
@@ -85,6 +86,7 @@ def judge(
     boundaries: bool = True,
     allow_subset: bool = False,
     protocol: str = "full",
+    device: Device = "auto",
 ) -> EvaluationResult:
     """Evaluate a run folder of either stage, a folder of masks or a folder of CAM arrays.
 
@@ -97,21 +99,23 @@ def judge(
         boundaries: compute boundary IoU and contour F too.
         allow_subset: accept that predictions are missing for some images.
         protocol: how the oracle threshold is searched for, see :func:`dealseg.evaluation.evaluate`.
+        device: where a run's network works; `auto` takes a GPU where there is one.
 
     Raises:
-        ConfigError: if `source` does not exist, or the user chose a threshold or a protocol for
-            finished masks.
+        ConfigError: if `source` does not exist, there is no such device, or the user chose a
+            threshold or a protocol for finished masks.
     """
     if not source.is_dir():
         raise ConfigError(f"{source}: no such folder; give a run, masks or CAM arrays")
+    place = device_of(device)
     found: RunScores | SegmenterScores | MaskFolder | CamFolder
     info = None
     if is_segmenter(source):
-        found = SegmenterScores(Segmenter.from_pretrained(source), dataset, source)
+        found = SegmenterScores(Segmenter.from_pretrained(source, place), dataset, source)
         checksum = hashlib.sha256((source / TENSORS_FILE).read_bytes()).hexdigest()
         info = SourceInfo("segmenter", str(source), "none", str(source), checksum)
     elif (source / CONFIG_FILE).is_file():
-        run = load_run(source)
+        run = load_run(source, place)
         options, threshold_origin = with_threshold(run, dataset, options, threshold_origin)
         found = RunScores(run, dataset, options)
         info = _run_info(run, options)

@@ -1,12 +1,14 @@
 import threading
+from dataclasses import replace
 
 import pytest
-from small_grid import GRID, Counting, made_up
+from make_folder import write_folder
+from small_grid import GRID, Counting, evaluation, made_up
 
 from dealseg.errors import ConfigError, DataError
-from dealseg.experiments import Shard, expand, read_result, run_jobs
+from dealseg.experiments import Shard, expand, read_result, run_jobs, running
 from dealseg.experiments.results import gather, result_file
-from dealseg.experiments.running import LOCKS, collect, run_folder
+from dealseg.experiments.running import LOCKS, collect, run_folder, train_and_judge
 
 PLAN = expand(GRID)
 JOBS = [(f"key{place:02d}", job) for place, job in enumerate(PLAN.jobs)]
@@ -154,3 +156,19 @@ def test_run_folders_are_told_apart_by_their_keys(tmp_path):
     job = JOBS[0][1]
     assert run_folder(tmp_path, "a" * 24, job) != run_folder(tmp_path, "b" * 24, job)
     assert run_folder(tmp_path, "a" * 24, job).name == f"{job.name}-aaaaaaaa"
+
+
+def test_a_job_is_judged_where_it_is_trained(tmp_path, monkeypatch):
+    places = []
+
+    def judged(*_, device, **__):
+        places.append(device)
+        return evaluation(0.5)
+
+    monkeypatch.setattr(running, "train", lambda *_, **__: None)
+    monkeypatch.setattr(running, "judge", judged)
+    do = train_and_judge(write_folder(tmp_path / "data"), tmp_path)
+    for device in ("cpu", "auto"):
+        job = JOBS[0][1]
+        do(replace(job, config=replace(job.config, device=device)), tmp_path / device)
+    assert places == ["cpu", "auto"]

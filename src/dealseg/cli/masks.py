@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from dealseg.labeling import LabelOptions, LabelResult
 
 Tags = Literal["auto", "data", "predicted"]
+Device = Literal["auto", "cpu", "gpu"]
 
 
 def label(
@@ -29,6 +30,7 @@ def label(
     format: Format | None = None,
     split: str | None = None,
     review: str | None = None,
+    device: Device = "auto",
 ) -> int:
     """Write a mask for every image, from a trained run and the images' tags.
 
@@ -56,11 +58,14 @@ def label(
         format: layout; auto looks; by default the run's `data.format`.
         split: named part of the data set.
         review: file that `dealseg review` wrote; tags edited there replace the data's.
+        device: where the network works; auto takes a GPU where there is one.
     """
     from dealseg.labeling import label_dataset, label_options, threshold_origin
     from dealseg.models import load_run
+    from dealseg.models.placing import device_of
     from dealseg.models.runs import read_config
 
+    place = device_of(device)
     config, _ = read_config(Path(run))
     options = label_options(
         config, threshold=threshold, scales=scales, flip=flip, tags=tags, refine=refine,
@@ -73,7 +78,7 @@ def label(
     )
     images = reviewed(images, review)
     done = label_dataset(
-        load_run(Path(run)), images, Path(out), options, origin, split=split or "all",
+        load_run(Path(run), place), images, Path(out), options, origin, split=split or "all",
         depth_folder=depth or config.data.depth_folder,
     )  # fmt: skip
     for line in _told(done):
@@ -127,6 +132,7 @@ def evaluate(
     out: str | None = None,
     boundaries: bool = True,
     allow_subset: bool = False,
+    device: Device = "auto",
 ) -> int:
     """Judge a run, a segmenter, masks or CAM arrays by a data set's ground-truth masks.
 
@@ -150,6 +156,7 @@ def evaluate(
         out: JSON file; by default `evaluation.json` in SOURCE.
         boundaries: compute boundary IoU and contour F too.
         allow_subset: accept that predictions are missing for some images.
+        device: where a run's network works; auto takes a GPU where there is one.
     """
     from dealseg.config import TrainConfig
     from dealseg.judging import judge
@@ -170,7 +177,7 @@ def evaluate(
     )
     result = judge(
         Path(source), images, options, origin, split=split or "all",
-        boundaries=boundaries, allow_subset=allow_subset, protocol=protocol,
+        boundaries=boundaries, allow_subset=allow_subset, protocol=protocol, device=device,
     )  # fmt: skip
     path = Path(out) if out else Path(source) / "evaluation.json"
     print(result.table())

@@ -2,6 +2,7 @@
 
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 from dealseg.cli.data import Format, TagsFrom, open_as_trained
 
@@ -15,6 +16,7 @@ def report(
     format: Format | None = None,
     depth_folder: str | None = None,
     tags_from: TagsFrom | None = None,
+    device: Literal["auto", "cpu", "gpu"] = "auto",
 ) -> int:
     """Write one self-contained HTML page that compares runs, with pictures.
 
@@ -27,6 +29,7 @@ def report(
         format: layout; auto looks; by default the first run's `data.format`.
         depth_folder: folder of the depth shown; by default the first run's `data.depth_folder`.
         tags_from: as in `label`, of the first run.
+        device: where the networks work; auto takes a GPU where there is one.
     """
     from dealseg.models.runs import read_config
     from dealseg.report import write_report
@@ -36,7 +39,9 @@ def report(
         data or facts.data_root, config.data, split,
         format=format, depth_folder=depth_folder, tags_from=tags_from,
     )  # fmt: skip
-    page = write_report([Path(run) for run in runs], Path(out), data=images, examples=examples)
+    page = write_report(
+        [Path(run) for run in runs], Path(out), data=images, examples=examples, device=device
+    )
     print(f"report in {page}")
     return 0
 

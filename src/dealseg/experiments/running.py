@@ -166,6 +166,7 @@ def train_and_judge(data: Path, out: Path) -> Do:
             label_options(config),
             threshold_origin(config, None),
             split=job.val or "all",
+            device=config.device,
         )
         result.write_result(run / "evaluation.json")
         return result

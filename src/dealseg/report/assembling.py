@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+import torch
 from torch import Tensor
 from tqdm import tqdm
 
@@ -22,11 +23,13 @@ def assemble(
     data: RgbdDataset,
     indices: Sequence[int],
     options: LabelOptions | None = None,
+    device: torch.device | None = None,
 ) -> list[Example]:
     """Return these images with what each finished run makes of them.
 
     Masks are made as `options` say, or as each run's own configuration does; they are cut at the
-    threshold of the run's evaluation if it has one.
+    threshold of the run's evaluation if it has one. The networks work on `device`, by default a GPU
+    where there is one.
 
     Raises:
         DataError: if the data set's classes are not a run's.
@@ -43,7 +46,7 @@ def assemble(
             predictions=tuple(predictions),
         )
         for index, predictions in zip(
-            indices, _predictions(runs, data, indices, options), strict=True
+            indices, _predictions(runs, data, indices, options, device), strict=True
         )
     ]
 
@@ -92,6 +95,7 @@ def _predictions(
     data: RgbdDataset,
     indices: Sequence[int],
     options: LabelOptions | None,
+    device: torch.device | None,
 ) -> list[list[Prediction]]:
     """Return the predictions of each image; one network is in memory at a time."""
     predictions: list[list[Prediction]] = [[] for _ in indices]
@@ -101,7 +105,7 @@ def _predictions(
             chosen = options or label_options(run.config)
             threshold = threshold_of(run, chosen)
             chosen = replace(chosen, threshold=threshold)
-            scored = score_dataset(load_run(run.path), data, chosen, indices)
+            scored = score_dataset(load_run(run.path, device), data, chosen, indices)
             for row, (_, scores) in zip(predictions, scored, strict=True):
                 row.append(Prediction(run.label, scores.winner, scores.score, threshold))
                 bar.update()

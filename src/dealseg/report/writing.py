@@ -7,6 +7,7 @@ from pathlib import Path
 from dealseg.data.base import RgbdDataset
 from dealseg.errors import ConfigError, DataError
 from dealseg.labeling import LabelOptions
+from dealseg.models.placing import Device, device_of
 from dealseg.report.assembling import assemble
 from dealseg.report.charts import threshold_chart, training_charts
 from dealseg.report.drawing import chart_sheet, example_sheet
@@ -25,6 +26,7 @@ def write_report(
     examples: int = 8,
     title: str | None = None,
     options: LabelOptions | None = None,
+    device: Device = "auto",
 ) -> Path:
     """Write one HTML page that compares runs, and its figures as PNG into `figures/` beside it.
 
@@ -38,20 +40,22 @@ def write_report(
         examples: how many.
         title: of the page.
         options: how CAMs are made; its threshold is for runs that were not evaluated.
+        device: where the networks work; `auto` takes a GPU where there is one.
 
     Returns:
         The file written.
 
     Raises:
-        ConfigError: if there are no runs, one is given twice, or `examples` is negative.
+        ConfigError: if there are no runs, one is given twice, `examples` is negative, or there is
+            no such device.
         CheckpointError: if a folder is no run or its weights do not fit.
         DataError: if a file is damaged, the data set does not fit, or `out` cannot be written.
     """
     if examples < 0:
         raise ConfigError(f"examples must be >= 0, got {examples}")
-    records = read_runs(runs)
+    place, records = device_of(device), read_runs(runs)
     indices = [] if data is None else evenly_spaced(examples, len(data))
-    shown = [] if data is None else assemble(records, data, indices, options)
+    shown = [] if data is None else assemble(records, data, indices, options, place)
     chosen = _how_chosen(data, len(shown))
     pictures = _figures(records, shown)
     _put(out, page(records, shown, title=title, chosen=chosen).encode("utf-8"))
