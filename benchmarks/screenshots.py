@@ -1,8 +1,8 @@
 """Photograph the pages: `python benchmarks/screenshots.py runs/demo docs/images`.
 
 Takes the folder that `dealseg demo` wrote and needs Chromium. Writes `review.png`, the review page
-with a third of the masks judged (into a temporary file, not the demo's), and `report.png`, the top
-of the report.
+with the least sure third of the masks judged but for the first (into a temporary file, not the
+demo's), and `report.png`, the top of the report.
 """
 
 import os
@@ -29,7 +29,8 @@ def review_page(masks: Path, data: Path) -> Iterator[str]:
     """Run the review command in the block and give the address that lets a browser in."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder, "review.json")
-        names = open_masks(masks).names
+        found = open_masks(masks)
+        names = sorted(found.names, key=lambda name: found.confidence(name) or 0.0)
         judged = {name: "rejected" if i % 5 == 4 else "accepted" for i, name in enumerate(names)}
         write_review(out, Review({name: judged[name] for name in names[1 : len(names) // 3]}))  # type: ignore[arg-type]
         words = [sys.executable, "-m", "dealseg", "review", str(masks), str(data)]
@@ -37,7 +38,7 @@ def review_page(masks: Path, data: Path) -> Iterator[str]:
         process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
         try:
             yield next(
-                found[1] for line in process.stdout or () if (found := re.match("open (.+)", line))
+                said[1] for line in process.stdout or () if (said := re.match("open (.+)", line))
             )
         finally:
             process.send_signal(signal.SIGINT)
@@ -65,7 +66,7 @@ def main(demo: Path, out: Path) -> None:
     """Photograph both pages of a demo."""
     with review_page(demo / "masks-deal", demo / "data") as address:
         photograph(address, out / "review.png", 1120, 680)
-    photograph((demo / "report.html").resolve().as_uri(), out / "report.png", 1200, 1000)
+    photograph((demo / "report.html").resolve().as_uri(), out / "report.png", 1200, 1620)
 
 
 if __name__ == "__main__":

@@ -152,10 +152,11 @@ def test_in_small_windows_nothing_is_cut_off(browser, server, width, height):
     wide = "(e) => e.scrollWidth > e.clientWidth"
     assert not browser.js(f"[document.querySelector('#panel')].some({wide})")
     assert not browser.js(f"[...document.querySelectorAll('.decide button')].some({wide})")
-    needed = """((e) => { const c = e.cloneNode(true); e.parentNode.append(c);
+    order = "document.querySelector('#order')"
+    needed = f"""((e) => {{ const c = e.cloneNode(true); e.parentNode.append(c);
         c.style = 'position: absolute; width: auto; max-width: none; padding: 4px 8px';
-        const width = c.offsetWidth; c.remove(); return width; })(document.querySelector('#order'))"""
-    assert browser.js(needed) <= browser.js("document.querySelector('#order').offsetWidth")
+        const width = c.offsetWidth; c.remove(); return width; }})({order})"""
+    assert browser.js(needed) <= browser.js(f"{order}.offsetWidth")
     browser.press("?")
     browser.wait("document.querySelector('#help').open")
     assert browser.js("document.querySelector('#help').scrollTop") == 0
