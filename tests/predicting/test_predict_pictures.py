@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from PIL import Image
 
 from dealseg.data.mask_set import open_masks
 from dealseg.draw import overlay
+from dealseg.models.runs import write_config
 from dealseg.predicting import PredictOptions, load_predictor
 from fake_networks import write_run
 from small_segmenters import picture, read_mask, save_picture
@@ -213,6 +215,33 @@ def test_a_first_stage_run_predicts_its_tags_and_says_so(tmp_path, run):
     said = json.loads((tmp_path / "out/labels.json").read_text())
     assert said["tags"] == "predicted"
     assert (said["threshold"], said["threshold_origin"]) == (0.4, "method")
+
+
+def test_a_run_whose_threshold_is_auto_says_that_it_takes_the_methods(tmp_path, run):
+    made = write_run(tmp_path / "run")
+    label = replace(made.config.label, threshold="auto")
+    write_config(made.path, replace(made.config, label=label), made.facts)
+    save_picture(tmp_path / "a.png", picture(0))
+    told = run("predict", tmp_path / "run", tmp_path / "a.png", "--out", tmp_path / "out")
+    assert (told.code, told.err) == (0, "")
+    assert "threshold 0.4 (the method's: the run says auto, which dealseg label finds" in told.out
+    said = json.loads((tmp_path / "out/labels.json").read_text())
+    assert (said["threshold"], said["threshold_origin"]) == (0.4, "method")
+
+
+@pytest.mark.parametrize("given", ["folder", "glob"])
+def test_masks_written_below_the_images_are_not_looked_at(tmp_path, run, segmenter, images, given):
+    (tmp_path / "work").mkdir()
+    top = images.rename(tmp_path / "work/images")
+    out, what = (
+        (top / "out", top) if given == "folder" else (top.parent / "out", f"{top.parent}/**/*")
+    )
+    words = ("predict", segmenter.folder, what, "--overlay", "--out", out)
+    assert run(*words).code == 0
+    whole = contents(out)
+    assert len(whole) == 2 * len(SIZES) + 1
+    assert "0 masks made, 5 kept" in run(*words).out
+    assert contents(out) == whole
 
 
 def test_globs_and_files_keep_their_names_below_their_common_folder(

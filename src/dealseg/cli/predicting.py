@@ -60,7 +60,7 @@ def predict(
     )
 
     _require_positive(batch_size=batch_size, frames=frames, threads=threads)
-    found = find_input(input, format, split)
+    found = find_input(input, format, split, Path(out) if out else None)
     _require_place(isinstance(found, Recording), out, video, frames, overlay)
     predictor = load_predictor(
         Path(model), PredictOptions(device, precision, long_side, window, overlap)

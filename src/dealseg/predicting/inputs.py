@@ -57,6 +57,7 @@ def find_input(
     given: Sequence[str],
     format: Format = "auto",  # noqa: A002 - the name of the command's flag
     split: str | None = None,
+    out: Path | None = None,
 ) -> Pictures | Recording:
     """Tell what a user means.
 
@@ -65,6 +66,8 @@ def find_input(
         format: of a folder: `images` for a plain folder of images, a data set's format, or `auto`:
             a data set if it looks like one.
         split: named part of a data set.
+        out: where results go. What lies there is not looked at, so that a call that goes on sees
+            the same images if `out` is below them.
 
     Raises:
         DataError: if there is nothing, or nothing that can be looked at.
@@ -74,18 +77,23 @@ def find_input(
         raise ConfigError(f"format must be one of {', '.join(get_args(Format))}, got {format!r}")
     only = given[0] if len(given) == 1 else ""
     if only and Path(only).is_dir():
-        return _folder(Path(only), format, split)
+        return _folder(Path(only), format, split, out)
     if split is not None or format not in ("auto", "images"):
         raise ConfigError(f"split and format are for data sets; {' '.join(given)} is none")
     if camera := _CAMERA.fullmatch(only):
         return Recording(camera[1], live=True)
-    files = [file for word in given for file in _expanded(word)]
+    files = [file for word in given for file in _expanded(word, out)]
     if len(files) == 1 and files[0].suffix.lower() not in SUFFIXES:
         return Recording(str(files[0]))
     return _listed(files)
 
 
-def _folder(root: Path, format: Format, split: str | None) -> Pictures:  # noqa: A002
+def _folder(
+    root: Path,
+    format: Format,  # noqa: A002
+    split: str | None,
+    out: Path | None,
+) -> Pictures:
     if format != "images":
         try:
             told = tell_format(root, format)
@@ -96,7 +104,8 @@ def _folder(root: Path, format: Format, split: str | None) -> Pictures:  # noqa:
             return _of_dataset(open_dataset(root, format=told, split=split), split)
     if split is not None:
         raise ConfigError(f"split is for data sets; {root} is looked at as a folder of images")
-    files = index_files(root, SUFFIXES)
+    found = index_files(root, SUFFIXES)
+    files = {name: file for name, file in found.items() if not _below(file, out)}
     if not files:
         raise file_error(root, f"there are no images here ({', '.join(SUFFIXES)})")
     return Pictures(root, files)
@@ -107,14 +116,18 @@ def _of_dataset(dataset: RgbdDataset, split: str | None) -> Pictures:
     return Pictures(dataset.root, files, dataset.classes, class_ids(dataset), split or "all")
 
 
-def _expanded(word: str) -> list[Path]:
-    """Return the files that a path or glob means, sorted."""
+def _below(file: Path, folder: Path | None) -> bool:
+    return folder is not None and folder.absolute() in file.absolute().parents
+
+
+def _expanded(word: str, out: Path | None) -> list[Path]:
+    """Return the files that a path or glob means, sorted; a glob means none below `out`."""
     if Path(word).exists():
         return [Path(word)]
     if not glob.has_magic(word):
         raise file_error(Path(word), "there is no such file or folder")
     found = sorted(Path(path) for path in glob.glob(word, recursive=True))
-    files = [path for path in found if path.is_file()]
+    files = [path for path in found if path.is_file() and not _below(path, out)]
     if not files:
         raise file_error(Path(word), "no file has such a name")
     return files

@@ -133,9 +133,15 @@ class RunPredictor:
         self.run, self.options, self.long_side = run, options, long_side
         self.threshold_origin = threshold_origin
         self.classes = run.facts.classes
+        chosen = (
+            " (the method's: the run says auto, which dealseg label finds from all images first)"
+            if options.auto_threshold
+            else ""
+        )
         self.remark = (
             "a first-stage run: classes come from its own tag predictions, threshold "
-            f"{options.threshold:g}; a segmenter (dealseg train-segmenter) is faster and better"
+            f"{options.threshold:g}{chosen}; a segmenter (dealseg train-segmenter) is faster and "
+            "better"
         )
 
     def predict(self, images: UInt8[Tensor, "b 3 h w"]) -> list[Prediction]:
