@@ -4,6 +4,7 @@ import json
 import struct
 import sys
 from fractions import Fraction
+from itertools import islice
 
 import av
 import numpy as np
@@ -112,6 +113,38 @@ def test_an_interrupted_call_goes_on_and_the_video_is_whole(tmp_path, run, segme
     assert all(np.array_equal(a, b) for a, b in zip(first[1], second[1], strict=True))
 
 
+def test_a_video_that_ends_early_is_warned_of(tmp_path, segmenter, run, caplog, monkeypatch):
+    video = write_video(tmp_path / "in.mp4", film(count=4), codec="libx264", kind="yuv444p")
+    words = ("predict", segmenter.folder, video, "--out")
+    assert run(*words, tmp_path / "whole").code == 0
+    assert caplog.text == ""
+    all_of_it = recordings.VideoReader.frames
+    monkeypatch.setattr(
+        recordings.VideoReader, "frames", lambda self: islice(all_of_it(self), 3)
+    )  # as FFmpeg gives them of a file that was cut off
+    assert run(*words, tmp_path / "cut").code == 0
+    assert "in.mp4: 3 of the 4 frames that it tells of could be read" in caplog.text
+    monkeypatch.setattr(recordings.VideoReader, "frames", lambda _: iter(()))
+    film_out = tmp_path / "drawn.mp4"
+    told = run(*words, tmp_path / "none", "--video", film_out)
+    assert told.code == 2
+    assert "in.mp4: has no frame that can be read" in told.err
+    assert not film_out.exists()
+
+
+def test_a_video_that_cannot_be_ended_leaves_nothing(tmp_path, segmenter, run, monkeypatch):
+    video = write_video(tmp_path / "in.mkv", film(count=2))
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(recordings.VideoWriter, "_flush", full)
+    told = run("predict", segmenter.folder, video, "--video", tmp_path / "drawn.mp4")
+    assert told.code == 2
+    assert "No space left" in told.err
+    assert [path.name for path in tmp_path.iterdir()] == ["in.mkv"]
+
+
 def test_only_as_many_frames_as_told_are_seen(tmp_path, run, segmenter):
     video = write_video(tmp_path / "in.mkv", film())
     out = tmp_path / "out"
@@ -174,17 +207,20 @@ def test_mistakes_are_said_in_one_line(tmp_path, run, segmenter, monkeypatch):
     cases = [
         ((seg, tmp_path / "broken.mp4", *out), "broken.mp4: cannot be opened as a video or image"),
         ((seg, tone, *out), "tone.wav: has no video in it"),
-        ((seg, "camera:99", *out), "99: cannot be opened"),
+        ((seg, "camera:99", *out), "camera:99: cannot be opened as a camera"),
+        ((seg, video, "--video", video), "in.mkv is what is looked at; choose another file"),
         ((seg, video), "there is nothing to write; give --out FOLDER or --video FILE.mp4"),
         ((seg, video, "--video", tmp_path / "o.gif"), "video must end in .mp4, .mkv, .mov"),
         ((seg, video, "--overlay", "--video", tmp_path / "o.mp4"), "give --out FOLDER"),
         ((seg, video, video, *out), "in.mkv: is not an image; give one video alone"),
     ]
+    before = video.read_bytes()
     for words, expected in cases:
         told = run("predict", *words)
         assert told.code == 2, words
         assert told.err.count("\n") == 1
         assert expected in told.err
+    assert video.read_bytes() == before
     monkeypatch.setitem(sys.modules, "av", None)
     told = run("predict", seg, video, *out)
     assert told.code == 2

@@ -1,5 +1,6 @@
 """From a video file or a camera to masks: in order, each frame once."""
 
+import logging
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
@@ -12,6 +13,7 @@ import torch
 from jaxtyping import UInt8
 from tqdm import tqdm
 
+from dealseg.data.files import file_error
 from dealseg.draw import overlay
 from dealseg.errors import ConfigError
 from dealseg.predicting.inputs import Recording
@@ -19,6 +21,8 @@ from dealseg.predicting.predict_pictures import PredictResult
 from dealseg.predicting.predictors import Prediction, Predictor
 from dealseg.predicting.recordings import VideoFrame, VideoReader, VideoWriter
 from dealseg.predicting.storing import Store
+
+_LOG = logging.getLogger("dealseg")
 
 Mask = UInt8[np.ndarray, "h w"]
 
@@ -47,11 +51,12 @@ def predict_recording(
         limit: stop after so many frames.
 
     Raises:
-        ConfigError: if there is nothing to write, or PyAV is not installed.
-        DataError: if the recording cannot be read, or `out` holds something else.
+        ConfigError: if there is nothing to write, `video` is the recording, or there is no PyAV.
+        DataError: if the recording cannot be read or has no frame, or `out` holds something else.
     """
     if out is None and video is None:
         raise ConfigError("there is nothing to write; give --out FOLDER or --video FILE.mp4")
+    _require_another(recording, video)
     with ExitStack() as stack:
         reader = stack.enter_context(VideoReader(recording))
         store = _store(predictor, recording, out, overlays=overlays)
@@ -68,6 +73,8 @@ def predict_recording(
                 raise
         bar.close()
         seconds = time.perf_counter() - began
+        if not recording.live and limit is None:
+            _require_whole(recording, scribe.written + scribe.kept, reader.facts.frames)
     if store is not None:
         store.finish(_name(number) for number in range(scribe.written + scribe.kept))
     return PredictResult(scribe.written, scribe.kept, seconds)
@@ -105,6 +112,25 @@ class _Scribe:
             return []
         pixels = [torch.from_numpy(frame.pixels).permute(2, 0, 1) for frame in frames]
         return self.predictor.predict(torch.stack(pixels))
+
+
+def _require_another(recording: Recording, video: Path | None) -> None:
+    """Refuse to write a video over the one that is looked at."""
+    if video is None or recording.live or not video.exists():
+        return
+    if video.samefile(recording.source):
+        raise ConfigError(f"video {video} is what is looked at; choose another file")
+
+
+def _require_whole(recording: Recording, found: int, told: int | None) -> None:
+    """Refuse a video without a frame, and warn of one that ends early."""
+    if found == 0:
+        raise file_error(Path(recording.source), "has no frame that can be read")
+    if told is not None and found < told:
+        _LOG.warning(
+            "%s: %d of the %d frames that it tells of could be read; it may be cut off",
+            recording.source, found, told,
+        )  # fmt: skip
 
 
 def _kept(store: Store, frames: list[VideoFrame]) -> dict[int, Mask]:

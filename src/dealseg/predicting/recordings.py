@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from types import ModuleType, TracebackType
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -63,8 +63,9 @@ class VideoReader:
 
     def __init__(self, recording: Recording) -> None:
         self.recording, self._av = recording, _av()
-        self._name = Path(recording.source)
-        with self._explained("cannot be opened as a video or image"):
+        self._name = Path(f"camera:{recording.source}" if recording.live else recording.source)
+        kind = "camera" if recording.live else "video or image"
+        with self._explained(f"cannot be opened as a {kind}"):
             self._container = self._opened()
         if not self._container.streams.video:
             self._container.close()
@@ -80,12 +81,7 @@ class VideoReader:
     def __enter__(self) -> "VideoReader":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._container.close()
 
     def frames(self) -> Iterator[VideoFrame]:
@@ -150,20 +146,22 @@ class VideoWriter:
 
     def __enter__(self) -> "VideoWriter":
         self.file.parent.mkdir(parents=True, exist_ok=True)
-        partial = self._stack.enter_context(replacing(self.file))
         kind = {".mkv": "matroska"}.get(self.file.suffix.lower(), self.file.suffix.lower()[1:])
-        self._container = self._stack.enter_context(self._av.open(str(partial), "w", format=kind))
+        with contextlib.ExitStack() as stack:
+            partial = stack.enter_context(replacing(self.file))
+            self._container = self._av.open(str(partial), "w", format=kind)
+            stack.enter_context(self._container)
+            stack.push(self._flush)
+            self._stack = stack.pop_all()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: Any) -> None:
+        self._stack.__exit__(*error)
+
+    def _flush(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Write what the encoder still holds, unless the file is given up."""
         if kind is None and self._stream is not None:
             self._container.mux(self._stream.encode())
-        self._stack.__exit__(kind, error, trace)
 
     def write(self, frame: VideoFrame, pixels: UInt8[np.ndarray, "h w 3"]) -> None:
         """Append a picture that is shown at the time of `frame`.
