@@ -46,6 +46,13 @@ def test_scripts_and_styles_load_nothing_from_elsewhere_and_each_import_is_there
     assert len(seen) == 9
 
 
+@pytest.mark.parametrize(("path", "cookie"), [("/", []), ("/api/order", None)])
+def test_a_query_of_many_parameters_is_a_mistake_of_who_asks(app, path, cookie):
+    target = f"{path}?{'&'.join(f'a{number}=1' for number in range(21))}"
+    response = get(app, target) if cookie is None else get(app, target, cookie=cookie)
+    assert (response.status, json.loads(response.body)) == (400, {"error": "too many parameters"})
+
+
 @pytest.mark.parametrize(
     "path",
     ["/static/app.py", "/static/../app.py", "/static/%2e%2e/app.py", "/static/..%2fapp.py",

@@ -59,8 +59,10 @@ def test_other_hosts_origins_and_sites_get_nothing(server, method, headers):
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "OPTIONS", "PATCH", "TRACE"])
 def test_other_methods_are_refused_and_no_other_origin_is_allowed(server, method):
-    response, _ = ask(server, method, "/api/act/0")
+    response, data = ask(server, method, "/api/act/0")
     assert response.status == 501
+    assert method in json.loads(data)["error"]
+    assert "default-src 'none'" in response.headers["Content-Security-Policy"]
     assert not [name for name in response.headers if name.lower().startswith("access-control")]
 
 

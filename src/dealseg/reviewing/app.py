@@ -47,11 +47,11 @@ class App:
 
     def answer(self, request: Request) -> Response:
         """Return the response to a request; whatever is wrong becomes one of its own."""
-        token = request.parameter("token") if request.path == "/" else ""
-        asked = Asked(request.method, request.headers, token)
-        if refusal := self._guard.refusal(asked):
-            return failure(HTTPStatus.FORBIDDEN, refusal)
         try:
+            token = request.parameter("token") if request.path == "/" else ""
+            asked = Asked(request.method, request.headers, token)
+            if refusal := self._guard.refusal(asked):
+                return failure(HTTPStatus.FORBIDDEN, refusal)
             return self._post(request) if request.method == "POST" else self._get(request)
         except ConfigError as error:
             return failure(HTTPStatus.BAD_REQUEST, one_line(error))

@@ -92,6 +92,12 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's name
         """Keep requests off the terminal."""
 
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """Refuse what is no request of ours as everything is refused: one line, no page."""
+        self.close_connection = True
+        status = HTTPStatus(code)
+        self._send(failure(status, message or explain or status.phrase))
+
     def do_GET(self) -> None:
         """Answer a GET."""
         self._answer(b"")

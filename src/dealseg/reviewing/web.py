@@ -7,6 +7,8 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qs
 
+from dealseg.errors import ConfigError
+
 MOST = 65536
 """Bytes that the body of a request may have."""
 
@@ -45,8 +47,15 @@ class Request:
         return self.target.partition("?")[0]
 
     def parameter(self, name: str) -> str:
-        """Return a value of the query, empty where it has none."""
-        found = parse_qs(self.target.partition("?")[2], max_num_fields=20)
+        """Return a value of the query, empty where it has none.
+
+        Raises:
+            ConfigError: if the query is longer than any of ours.
+        """
+        try:
+            found = parse_qs(self.target.partition("?")[2], max_num_fields=20)
+        except ValueError as error:
+            raise ConfigError("too many parameters") from error
         return found.get(name, [""])[0]
 
     def header(self, name: str) -> str:
