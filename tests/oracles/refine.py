@@ -102,3 +102,40 @@ def mean_field(
     for _ in range(iterations):
         q = (unary + sum(weight * (k @ q) for weight, k in kernels)).softmax(1)
     return q.T.reshape(p.shape)
+
+
+def to_pixels(maps, colour, depth, known, stride, slack):
+    """Each pixel's mean of its cell and the four beside it; beyond the border cells are repeated.
+
+    Looks are in deviations. `known` says where there is depth; slack scales colours beside it.
+    """
+    _, height, width = colour.shape
+    _, rows, columns = maps.shape
+
+    def mean(values, weights, row, column):
+        rows_of, columns_of = (slice(stride * k, stride * (k + 1)) for k in (row, column))
+        share = weights[rows_of, columns_of]
+        total = (values[..., rows_of, columns_of] * share).sum((-2, -1))
+        return total / share.sum() if share.any() else torch.zeros_like(total)
+
+    every = torch.ones(height, width, dtype=colour.dtype)
+    found = torch.zeros(len(maps), height, width, dtype=maps.dtype)
+    for i, j in pixels(height, width):
+        weights, values = [], []
+        for down, right in ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1)):
+            centre = (i // stride + down + 0.5) * stride, (j // stride + right + 0.5) * stride
+            row = min(max(i // stride + down, 0), rows - 1)
+            column = min(max(j // stride + right, 0), columns - 1)
+            apart = (i + 0.5 - centre[0]) ** 2 + (j + 0.5 - centre[1]) ** 2
+            apart = apart / (0.7 * stride) ** 2
+            step = colour[:, i, j] - mean(colour, every, row, column)
+            if known[i, j] and mean(known.to(every), every, row, column) >= 0.5:
+                deeper = depth[i, j] - mean(depth, known.to(depth.dtype), row, column)
+                apart += slack**2 * float(step @ step) + float(deeper) ** 2
+            else:
+                apart += float(step @ step)
+            weights.append(math.exp(-apart / 2))
+            values.append(maps[:, row, column])
+        pairs = zip(weights, values, strict=True)
+        found[:, i, j] = sum(weight * value for weight, value in pairs) / sum(weights)
+    return found

@@ -88,7 +88,9 @@ def mean_field(
         if not bool(present.any()):
             raise ValueError(f"probabilities of image {index} are 0 in every channel")
         look, places = _look(inputs, index, options), present.nonzero().flatten()
-        if len(places) == len(each):
+        if len(places) == 1:
+            results.append(present[:, None, None].to(each.dtype).expand_as(each))
+        elif len(places) == len(each):
             results.append(_infer(each, look, options))
         else:
             refined = _infer(each[places], look, options)
@@ -149,9 +151,11 @@ def _infer(
     for _ in range(options.iterations - 1):
         field = (on_cells + messages(field)).softmax(0)
     message = messages(field)
-    if options.stride > 1:
-        message = to_pixels(message, cells, pixels, options.stride)
-    return unary.add_(message).softmax(0)
+    if options.stride == 1:
+        return unary.add_(message).softmax(0)
+    # only differences between channels matter, so the first one need not be brought to the pixels
+    unary[1:] += to_pixels(message[1:] - message[:1], cells, pixels, options.stride)
+    return unary.softmax(0)
 
 
 def _filters(

@@ -26,27 +26,38 @@ class Lattice:
     result is the same in every call, on a GPU too.
 
     Attributes:
-        corner: the lattice points of the simplex around each feature.
-        share: barycentric weight of each of them.
-        member, starts, member_share: the same by lattice point: the features around each one; the
-            point after the last one has none, and stands for missing neighbours.
+        corners: the lattice points of the simplex around each feature, one feature after another,
+            with the barycentric weight of each.
+        members: the same by lattice point: the features around each one; the point after the
+            last one has none, and stands for missing neighbours.
         beside: for each axis the two neighbours of each point.
     """
 
-    corner: Int32[Tensor, "n d1"]
-    share: Float[Tensor, "n d1"]
-    member: Int32[Tensor, " nd1"]
-    starts: Int32[Tensor, " m1"]
-    member_share: Float[Tensor, " nd1"]
-    beside: tuple[Int32[Tensor, "m1 2"], ...]
+    corners: "Runs"
+    members: "Runs"
+    beside: tuple["Runs", ...]
 
     def filter(self, values: Float[Tensor, "n c"]) -> Float[Tensor, "n c"]:
         """Return the Gaussian sums of `values` at the features."""
-        points = _sums(values, self.member, self.member_share, self.starts)
+        points = self.members.sums(values)
         for pair in self.beside:
-            points = points.add(_sums(points, pair), alpha=0.5)
-        scale = 1 / (1 + 2.0 ** (1 - self.corner.shape[1]))
-        return _sums(points, self.corner, self.share) * scale
+            points = points.add(pair.sums(points), alpha=0.5)
+        return self.corners.sums(points) / (1 + 2.0 ** (1 - len(self.beside)))
+
+
+@dataclass(frozen=True)
+class Runs:
+    """Rows to be summed: for each sum a run of places of rows, from `starts`, and weights."""
+
+    place: Int32[Tensor, " p"]
+    starts: Int32[Tensor, " r"]
+    weight: Float[Tensor, " p"] | None = None
+
+    def sums(self, rows: Float[Tensor, "m c"]) -> Float[Tensor, "r c"]:
+        """Return the sums of rows."""
+        return F.embedding_bag(
+            self.place, rows, self.starts, mode="sum", per_sample_weights=self.weight
+        )
 
 
 def build_lattice(features: Float[Tensor, "n d"]) -> Lattice:
@@ -57,27 +68,15 @@ def build_lattice(features: Float[Tensor, "n d"]) -> Lattice:
     torch.ne(keys[1:], keys[:-1], out=fresh[1:])
     starts = fresh.nonzero().flatten()
     point = fresh.cumsum(0, dtype=torch.int32).sub_(1)
-    owner = torch.arange(len(features), device=keys.device, dtype=torch.int32)
-    owner = owner.repeat_interleave(share.shape[1])
-    keys = keys[starts]
+    keys, starts = keys[starts], F.pad(starts, (0, 1), value=len(order)).to(torch.int32)
+    number = torch.arange(max(len(features), len(starts)), dtype=torch.int32, device=keys.device)
+    feature, corners, shares = number[: len(features)], share.shape[1], share.flatten()
+    pairs = 2 * number[: len(starts)]
     return Lattice(
-        corner=torch.empty_like(point).scatter_(0, order, point).view_as(corner_keys),
-        share=share,
-        member=owner[order],
-        starts=F.pad(starts, (0, 1), value=len(order)).to(torch.int32),
-        member_share=share.flatten()[order],
-        beside=_neighbours(keys, steps),
+        corners=Runs(torch.empty_like(point).scatter_(0, order, point), corners * feature, shares),
+        members=Runs(feature.repeat_interleave(corners)[order], starts, shares[order]),
+        beside=tuple(Runs(pair.flatten(), pairs) for pair in _neighbours(keys, steps)),
     )
-
-
-def _sums(
-    rows: Float[Tensor, "m c"],
-    index: Tensor,
-    weight: Tensor | None = None,
-    starts: Tensor | None = None,
-) -> Tensor:
-    """Return weighted sums of rows: one for each row of `index`, or for each run from `starts`."""
-    return F.embedding_bag(index, rows, starts, mode="sum", per_sample_weights=weight)
 
 
 def _simplices(
