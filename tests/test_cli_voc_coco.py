@@ -109,6 +109,28 @@ def test_a_run_is_used_with_the_format_it_was_trained_with(made, tmp_path):
     assert main(["evaluate", run, str(data), "--split", "my"]) == 0
 
 
+def test_masks_are_used_with_the_format_they_were_made_for(made, tmp_path, capsys):
+    data, run = tmp_path / "own", with_format(made.place / "run_coco", tmp_path, "coco")
+    (data / "annotations").mkdir(parents=True)
+    listed = Path(made.coco, "annotations/instances_val2014.json")
+    shutil.copy(listed, data / "annotations/instances_my.json")
+    shutil.copytree(Path(made.coco, "val2014"), data / "images")  # `auto` takes it for a folder
+    masks = str(tmp_path / "masks")
+    assert main(["label", run, str(data), "--split", "my", "--out", masks]) == 0
+    assert main(["evaluate", masks, str(data), "--split", "my"]) == 0
+    assert main(["export", masks, "--format", "coco", "--out", str(tmp_path / "coco")]) == 0
+    told = json.loads(Path(masks, "labels.json").read_text())
+    assert told["data_format"] == "coco"
+    copied = shutil.copytree(data, tmp_path / "copy")  # nothing is known of another place
+    capsys.readouterr()
+    assert main(["evaluate", masks, str(copied), "--split", "my"]) == 2
+    assert "there is no split 'my'" in capsys.readouterr().err
+    del told["data_format"]  # as older ones are
+    Path(masks, "labels.json").write_text(json.dumps(told))
+    assert main(["evaluate", masks, str(data), "--split", "my"]) == 2
+    assert main(["evaluate", masks, str(data), "--split", "my", "--format", "coco"]) == 0
+
+
 def test_of_other_data_the_run_s_format_is_named_in_the_error(made, tmp_path, capsys):
     run = with_format(made.place / "run_voc", tmp_path, "voc")
     photos = shutil.copytree(

@@ -33,7 +33,8 @@ def export(
         out: folder to write; a new or empty one, or an earlier export in which nothing changed.
         data: data set with the images; by default the one `labels.json` names.
         split: export only the masks of this part of the data set; by default all.
-        data_format: layout of the data set, or `images` for a plain folder of images; auto looks.
+        data_format: layout of the data set, or `images` for a plain folder of images; auto takes
+            what `labels.json` says, else looks.
         class_names: foreground classes in the order of the mask values, if nothing else says them.
         review: review.json whose rejected masks are left out; by default the one in MASKS.
         instances: an object is a connected component, or all pixels of a class (coco, cvat,
@@ -46,7 +47,7 @@ def export(
         category_ids: JSON file of an id for each class name; by default the data set's own ids,
             else the mask values (coco, bop).
     """
-    from dealseg.data.mask_set import open_masks
+    from dealseg.data.mask_set import open_masks, recorded_format
     from dealseg.errors import ConfigError
     from dealseg.exporting import ExportOptions, export_masks
 
@@ -58,6 +59,8 @@ def export(
     root = data or found.data_root
     if root is None:
         raise ConfigError(f"{masks}: nothing here says where the images are; give --data")
+    if data_format == "auto":
+        data_format = recorded_format(found.facts, Path(root))
     done = export_masks(
         found, _images(Path(root), data_format, split or found.split), Path(out), format,
         options, split=split, review=Path(review) if review else None,

@@ -60,6 +60,7 @@ def label(
         review: file that `dealseg review` wrote; tags edited there replace the data's.
         device: where the network works; auto takes a GPU where there is one.
     """
+    from dealseg.data.opening import tell_format
     from dealseg.labeling import label_dataset, label_options, threshold_origin
     from dealseg.models import load_run
     from dealseg.models.placing import device_of
@@ -80,6 +81,7 @@ def label(
     done = label_dataset(
         load_run(Path(run), place), images, Path(out), options, origin, split=split or "all",
         depth_folder=depth or config.data.depth_folder,
+        data_format=tell_format(Path(data), format or config.data.format),
     )  # fmt: skip
     for line in _told(done):
         print(line)
@@ -151,7 +153,7 @@ def evaluate(
         depth_folder: as in `label`, for a run.
         protocol: thresholds tried for the ORACLE figure: all 101 (full), SEAM's 0.00-0.59, or
             WeakTr's 0.40-0.59 with its early stop; see docs/evaluation.md.
-        format: as in `label`; auto for masks and CAMs.
+        format: as in `label`; for masks by default the one that `labels.json` says of this data.
         split: named part of the data set.
         out: JSON file; by default `evaluation.json` in SOURCE.
         boundaries: compute boundary IoU and contour F too.
@@ -159,6 +161,7 @@ def evaluate(
         device: where a run's network works; auto takes a GPU where there is one.
     """
     from dealseg.config import TrainConfig
+    from dealseg.data.mask_set import read_manifest, recorded_format
     from dealseg.judging import judge
     from dealseg.labeling import label_options, threshold_origin
     from dealseg.models.runs import CONFIG_FILE, read_config
@@ -172,8 +175,11 @@ def evaluate(
     )  # fmt: skip
     origin = threshold_origin(config, threshold) if is_run or threshold is not None else "default"
     depth = _depth_folder(options, depth_folder)
+    layout = format
+    if not is_run and format is None:
+        layout = recorded_format(read_manifest(Path(source)), Path(data))
     images = open_as_trained(
-        data, config.data, split, format=format, tags_from=tags_from, depth_folder=depth
+        data, config.data, split, format=layout, tags_from=tags_from, depth_folder=depth
     )
     result = judge(
         Path(source), images, options, origin, split=split or "all",

@@ -31,18 +31,20 @@ def review(
         out: file for the decisions, new or to go on with; by default `review.json` in MASKS.
         port: of the page, on this machine only; by default 8765, or any if that is taken.
         open: show the page in the browser.
-        format: layout; auto looks.
+        format: layout; auto takes what `labels.json` says, else looks.
         split: named part of the data set; by default the one the masks were made for.
         depth_folder: folder of the depth maps.
         tags_from: where the tags of a VOC data set come from; auto takes the first there is.
     """
-    from dealseg.data.mask_set import open_masks, read_manifest
+    from dealseg.data.mask_set import open_masks, read_manifest, recorded_format
     from dealseg.data.review import REVIEW_FILE
     from dealseg.reviewing import ReviewServer
 
-    said = read_manifest(Path(masks)).get("split")
+    told = read_manifest(Path(masks))
+    said = told.get("split")
     part = split or (said if said != "all" else None)
-    images = open_images(data, format, part, depth_folder, tags_from)
+    layout = recorded_format(told, Path(data)) if format == "auto" else format
+    images = open_images(data, layout, part, depth_folder, tags_from)
     found = open_masks(masks, images.classes or None)
     file = Path(out) if out else Path(masks) / REVIEW_FILE
     with ReviewServer(found, images, file, port) as server:

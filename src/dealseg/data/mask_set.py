@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from jaxtyping import UInt8
@@ -13,7 +13,10 @@ from dealseg.data.base import IGNORE
 from dealseg.data.description import read_description, require_class_names
 from dealseg.data.files import file_error, index_files, read_json
 from dealseg.data.masks import LabelFile
+from dealseg.data.opening import Format
 from dealseg.errors import ConfigError
+
+_FORMATS: tuple[Format, ...] = get_args(Format)
 
 MANIFEST = "labels.json"
 STARTED = ".labels.part.json"
@@ -134,6 +137,19 @@ def read_manifest(root: Path) -> dict[str, Any]:
         raise file_error(file, f"`threshold` must be a number, got {manifest['threshold']!r}")
     _require_confidences(file, manifest.get("masks", {}))
     return manifest
+
+
+def recorded_format(facts: Mapping[str, Any], data: Path) -> Format:
+    """Return the layout of a data set as `labels.json` says it, else `auto`.
+
+    Args:
+        facts: what it says; older ones do not say the layout.
+        data: the data set; of another one than the masks were made for nothing is known.
+    """
+    root = Path(str(facts.get("data")))
+    if data.resolve() not in (root, *root.parents):  # the root may lie below, as that of VOC
+        return "auto"
+    return next((known for known in _FORMATS if known == facts.get("data_format")), "auto")
 
 
 def _require_confidences(file: Path, masks: Any) -> None:

@@ -71,6 +71,7 @@ def label_dataset(
     *,
     split: str = "all",
     depth_folder: str | None = None,
+    data_format: str | None = None,
 ) -> LabelResult:
     """Write a mask for every image, and `labels.json`; an interrupted call goes on where it was.
 
@@ -82,6 +83,7 @@ def label_dataset(
         threshold_origin: who chose the threshold.
         split: name of the part of the data that `dataset` is.
         depth_folder: where its depth is from, if refinement may go along it.
+        data_format: layout of the data set, recorded for those that open it again for the masks.
 
     Raises:
         DataError: if `out` holds something else, or masks made with other settings, if the classes
@@ -101,7 +103,9 @@ def label_dataset(
     facts = _facts_there(out, dataset)
     kept = len(facts)
     _write_missing(run, dataset, out, options, facts)
-    told = {"images": len(dataset), "images_with_predicted_tags": predicted}
+    told: dict[str, Any] = {"images": len(dataset), "images_with_predicted_tags": predicted}
+    if data_format is not None:
+        told["data_format"] = data_format
     done = LabelResult(out, kept, predicted, options, origin, tuple(facts.values()))
     if done.without_depth is not None:
         told["images_refined_without_depth"] = done.without_depth
