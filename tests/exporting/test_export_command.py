@@ -110,6 +110,17 @@ def test_a_folder_that_is_not_an_untouched_export_is_refused(made, capsys):
     assert "is not empty" in refused(capsys, made.root, "coco", out="masks")
 
 
+def test_an_export_is_kept_out_of_all_folders_that_are_searched_for_images(tmp_path, capsys):
+    write(tmp_path, ("near/a.png", "far/b.png"))
+    said = refused(capsys, tmp_path, "voc", out="data/images/out")
+    assert "out: lies in " in said
+    assert "data/images, which is read" in said
+    assert export(tmp_path, "voc", out="data/out").is_dir()
+    (tmp_path / "data/images").rename(tmp_path / "shots")
+    words = ["--data", str(tmp_path / "shots"), "--data-format", "images"]
+    assert "shots, which is read" in refused(capsys, tmp_path, "voc", *words, out="shots/out")
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from dealseg.data.base import RgbdDataset
@@ -126,7 +126,9 @@ def _source(
 def _require_apart(out: Path, masks: MaskSet, dataset: RgbdDataset) -> None:
     """Keep exports out of folders whose pictures would then be taken for masks or images."""
     folder = masks.root / "masks" if (masks.root / "masks").is_dir() else masks.root
-    taken = [folder, dataset.image_path(0).parent, *([dataset.root] if bop.is_bop(dataset) else [])]
+    above_name = len(PurePosixPath(dataset.names[0]).parts) - 1
+    images = dataset.image_path(0).parents[above_name]
+    taken = [folder, images, *([dataset.root] if bop.is_bop(dataset) else [])]
     above = {out.resolve(), *out.resolve().parents}
     if inside := [each for each in taken if each.resolve() in above]:
         raise file_error(out, f"lies in {inside[0]}, which is read; choose another --out")
