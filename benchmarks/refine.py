@@ -9,7 +9,8 @@ run's own threshold (or `T`), and refined in every way in turn: by `local_affini
 boundary IoU and contour F (means over the classes) are those of `dealseg evaluate` at the fixed
 threshold. Times are processor seconds on one thread (what else the machine does is left out), from
 probabilities to probabilities, only over images with a tag. pydensecrf2 is given the same
-probabilities and, in turn, our weights and the field's usual ones. `--slow` adds rows: `all
+probabilities and, in turn, our weights and the field's usual ones; `depth` gives it our six
+features of colour and depth where an image has depth everywhere. `--slow` adds rows: `all
 classes` gets the probabilities of all classes of the data, 0 for the absent ones, where the other
 rows get those of the classes present; `every pixel` is ours without cells.
 
@@ -44,6 +45,7 @@ try:
 except ImportError:
     densecrf = None
 
+WEIGHTS = ("smooth", "bilateral", "depth_bilateral")
 USUAL = {"smooth": (3.0, 3.0), "bilateral": (10.0, 80.0, 13.0)}
 Case = dict[str, Tensor]
 Way = Callable[[Case], Tensor]
@@ -59,6 +61,25 @@ def peer(case: Case, smooth: tuple, bilateral: tuple, all_classes: bool = False)
     field.addPairwiseGaussian(sxy=smooth[1], compat=smooth[0])
     compat, sxy, srgb = bilateral
     field.addPairwiseBilateral(sxy=sxy, srgb=srgb, rgbim=case["bytes"].numpy(), compat=compat)
+    return torch.from_numpy(np.array(field.inference(10))).view(given.shape)
+
+
+def peer_by_depth(case: Case, smooth: tuple, bilateral: tuple, by_depth: tuple) -> Tensor:
+    """Return what pydensecrf2 makes of colour and depth, given as features of its own kernel."""
+    if "depth" not in case or not bool(case["valid"].all()):
+        return peer(case, smooth, bilateral)
+    given, (_, sxy, _), (srgb, deviation) = case["probabilities"], bilateral, by_depth
+    _, classes, height, width = given.shape
+    field = densecrf.DenseCRF2D(width, height, classes)
+    energy = -given.clamp(min=1e-8).log().view(classes, -1)
+    field.setUnaryEnergy(np.ascontiguousarray(energy.numpy()))
+    field.addPairwiseGaussian(sxy=smooth[1], compat=smooth[0])
+    down, right = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    depth = case["depth"][0] - case["depth"].mean()
+    depth = depth / (deviation * depth.abs().mean())
+    places = torch.stack([right, down]) / sxy
+    features = torch.cat([places, 255 * case["image"][0] / srgb, depth]).flatten(1)
+    field.addPairwiseEnergy(np.ascontiguousarray(features.numpy()), compat=bilateral[0])
     return torch.from_numpy(np.array(field.inference(10))).view(given.shape)
 
 
@@ -84,10 +105,12 @@ def ways(weights: dict[str, tuple], slow: bool) -> dict[str, Way]:
         )
     if densecrf is None:
         return found
-    found["pydensecrf2"] = partial(peer, **weights)
+    own = {name: weights[name] for name in ("smooth", "bilateral")}
+    found["pydensecrf2"] = partial(peer, **own)
+    found["pydensecrf2, depth"] = partial(peer_by_depth, **own, by_depth=weights["depth_bilateral"])
     found["pydensecrf2, usual weights"] = partial(peer, **USUAL)
     if slow:
-        found["pydensecrf2, all classes"] = partial(peer, all_classes=True, **weights)
+        found["pydensecrf2, all classes"] = partial(peer, all_classes=True, **own)
     return found
 
 
@@ -155,7 +178,7 @@ def cases(run: Run, dataset: RgbdDataset, args) -> Iterator[tuple[Case, Tensor]]
 def measure(run: Run, dataset: RgbdDataset, args) -> list[dict[str, object]]:
     """Return a row for each way of refining."""
     options = inspect.signature(mean_field).parameters
-    weights = {name: options[name].default for name in ("smooth", "bilateral")}
+    weights = {name: options[name].default for name in WEIGHTS}
     tried = ways(weights, args.slow)
     counts: dict[str, MaskCounts] = {}
     seconds: dict[str, list[float]] = {name: [] for name in tried}
