@@ -1,7 +1,6 @@
 """The images of a data set that have a mask to learn from."""
 
 import logging
-from pathlib import Path
 
 from jaxtyping import UInt8
 from torch import Tensor
@@ -9,17 +8,16 @@ from torch import Tensor
 from dealseg.data.base import IGNORE, RgbdDataset
 from dealseg.data.mask_set import MaskSet
 from dealseg.data.review import Review
+from dealseg.data.seen_through import Images
 from dealseg.errors import DataError
 
 log = logging.getLogger("dealseg")
 
 
-class Labelled:
+class Labelled(Images):
     """Images of a data set, each with its mask; ground truth and tags are not read.
 
     Attributes:
-        root: folder of the data set.
-        names: of the images.
         classes: foreground classes of the masks.
         masks: where they are.
         rejected: how many images of the data set were left out for their rejected masks.
@@ -47,10 +45,8 @@ class Labelled:
             )
         away = review.rejected if review else frozenset()
         kept = [i for i, name in enumerate(dataset.names) if name not in away]
-        self._places = [i for i in kept if dataset.names[i] in masks.files]
-        self._dataset, self.masks = dataset, masks
-        self.root, self.classes = dataset.root, masks.classes
-        self.names = tuple(dataset.names[i] for i in self._places)
+        super().__init__(dataset, [i for i in kept if dataset.names[i] in masks.files])
+        self.masks, self.classes = masks, masks.classes
         self.rejected, self.missing = len(dataset) - len(kept), len(kept) - len(self._places)
         self._require_some([dataset.names[i] for i in kept])
 
@@ -69,18 +65,6 @@ class Labelled:
             )
         if all(bool((self.mask(index) == IGNORE).all()) for index in range(len(self))):
             raise DataError(f"{self.masks.root}: every pixel of every mask is ignored (255)")
-
-    def __len__(self) -> int:
-        """Return the number of images."""
-        return len(self._places)
-
-    def image_path(self, index: int) -> Path:
-        """Return the file that holds the image, for messages."""
-        return self._dataset.image_path(self._places[index])
-
-    def image(self, index: int) -> UInt8[Tensor, "3 h w"]:
-        """Return the RGB image."""
-        return self._dataset.image(self._places[index])
 
     def mask(self, index: int) -> UInt8[Tensor, "h w"]:
         """Return the mask: 0 background, 1 to K, 255 ignored.

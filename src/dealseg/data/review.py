@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Float
 from torch import Tensor
 
 from dealseg.data.base import RgbdDataset
 from dealseg.data.files import file_error, reading
+from dealseg.data.seen_through import SeenThrough
 
 Verdict = Literal["accepted", "rejected"]
 
@@ -96,15 +97,10 @@ def write_review(path: Path, review: Review) -> None:
         partial.unlink(missing_ok=True)
 
 
-class Reviewed:
+class Reviewed(SeenThrough):
     """An `RgbdDataset` like another one, with the tags as edited in a review.
 
     Attributes:
-        root: folder of the data set.
-        classes: foreground classes.
-        names: of the images.
-        depth_info: how depth is stored.
-        class_ids: the data set's own id of each class where it has one, else None.
         edited: how many of its images have edited tags.
         edited_tags: checksum of those tags, None if there are none: whoever uses the tags records
             it, and sees a change of them, but not of verdicts or of images elsewhere.
@@ -123,45 +119,20 @@ class Reviewed:
             DataError: if an edited tag of one of the images is not a class of the data set.
         """
         away = review.rejected if without_rejected else frozenset()
-        self._places = [i for i, name in enumerate(dataset.names) if name not in away]
-        self.root = dataset.root
-        self.classes = dataset.classes
-        self.names = tuple(dataset.names[i] for i in self._places)
-        self.depth_info = dataset.depth_info
-        self.class_ids: tuple[int, ...] | None = getattr(dataset, "class_ids", None)
-        self._dataset, self._tags = dataset, review.tags
+        super().__init__(dataset, [i for i, name in enumerate(dataset.names) if name not in away])
+        self._tags = review.tags
         _require_known(dataset, review)
         edited = {name: review.tags[name] for name in self.names if name in review.tags}
         self.edited = len(edited)
         self.edited_tags = Review(tags=edited).tags_sha256 if edited else None
         self.left_out = len(dataset) - len(self._places)
 
-    def __len__(self) -> int:
-        """Return the number of images."""
-        return len(self._places)
-
-    def image_path(self, index: int) -> Path:
-        """Return the file that holds the image, for messages."""
-        return self._dataset.image_path(self._places[index])
-
-    def image(self, index: int) -> UInt8[Tensor, "3 h w"]:
-        """Return the RGB image."""
-        return self._dataset.image(self._places[index])
-
     def tags(self, index: int) -> Float[Tensor, " k"] | None:
         """Return the edited tags if there are any, else the data's; None where nobody said."""
         edited = self._tags.get(self.names[index])
         if edited is None:
-            return self._dataset.tags(self._places[index])
+            return super().tags(index)
         return torch.tensor([float(name in edited) for name in self.classes])
-
-    def depth(self, index: int) -> tuple[Float[Tensor, "1 h w"], Bool[Tensor, "1 h w"]] | None:
-        """Return depth and where it was measured; None without a file."""
-        return self._dataset.depth(self._places[index])
-
-    def mask(self, index: int) -> UInt8[Tensor, "h w"] | None:
-        """Return the ground truth at the image's size, or None."""
-        return self._dataset.mask(self._places[index])
 
 
 def _require_known(dataset: RgbdDataset, review: Review) -> None:
