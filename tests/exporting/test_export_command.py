@@ -2,6 +2,8 @@
 
 import json
 import os
+import sys
+import zipfile
 from types import SimpleNamespace
 
 import numpy as np
@@ -50,6 +52,11 @@ def test_rejected_masks_are_left_out_and_the_number_said(made, capsys):
     write_review(made.root / "masks/review.json", Review(dict.fromkeys("abc", "rejected")))
     assert "every mask was rejected" in refused(capsys, made.root, "voc", out="none")
     assert "no such" in refused(capsys, made.root, "voc", "--review", "gone.json", out="none")
+
+
+def test_a_review_that_cannot_be_reached_is_not_taken_for_none(made, capsys):
+    (made.root / "masks/review.json").symlink_to(made.root / "unmounted/review.json")
+    assert "review.json: there is no such review" in refused(capsys, made.root, "voc")
 
 
 def test_a_split_takes_the_masks_of_its_images_and_gives_its_name(made, capsys):
@@ -131,6 +138,10 @@ def test_an_export_is_kept_out_of_all_folders_that_are_searched_for_images(tmp_p
         (["--format", "voc", "--min-area", "3"], "--min-area says nothing to --format voc; its"),
         (["--format", "coco", "--images", "copy"], "its options are: --instances, --min-area"),
         (["--format", "yolo", "--instances", "class"], "--instances says nothing to --format yolo"),
+        (
+            ["--format", "voc", "--category-ids", "i.json"],
+            "--category-ids says nothing to --format",
+        ),
         (["--format", "coco", "--min-area", "-3"], "min_area must be 0 pixels or more, got -3"),
         (["--format", "coco", "--instances", "blob"], "--instances: expected one of"),
         ([], "export needs --format"),
@@ -184,6 +195,22 @@ def test_class_names_that_a_format_cannot_hold_are_refused(tmp_path, capsys):
     assert export(tmp_path, "cvat").is_dir()
     for name in ("cvat", "label-studio"):
         assert "`ignored`" in refused(capsys, tmp_path, name, "--ignored", "label", out="x")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_names_that_are_no_text_are_replaced_or_refused_with_the_image(tmp_path, capsys):
+    write(tmp_path, ("a.png", "\udcff\udcfe.png"))
+    for name in FORMATS:
+        if name != "cvat":
+            assert export(tmp_path, name, out=name).is_dir()
+    assert sorted(os.listdir(tmp_path / "voc/JPEGImages")) == ["__.png", "a.png"]
+    tasks = json.loads((tmp_path / "label-studio/tasks.json").read_text())
+    assert tasks[1]["data"]["image"].endswith("images/%FF%FE.png")
+    assert r"rename the image 'images/\udcff\udcfe'" in refused(capsys, tmp_path, "cvat", out="x")
+    for folder in ("data/images", "masks/masks"):
+        os.rename(tmp_path / folder / "\udcff\udcfe.png", tmp_path / folder / "a\u202f\u3000b.png")
+    with zipfile.ZipFile(export(tmp_path, "cvat", out="x") / "annotations.zip") as archive:
+        assert "SegmentationClass/a\u202f\u3000b.png" in archive.namelist()
 
 
 def test_images_are_copied_linked_or_left(made):

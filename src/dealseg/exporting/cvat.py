@@ -1,6 +1,7 @@
 """CVAT's "Segmentation mask 1.1": a zip of class and object masks, every colour declared."""
 
 import json
+import re
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
@@ -62,6 +63,9 @@ def _frame_name(source: Source, item: Item) -> str:
     a BOP data set lacks (`SCENE/000001` is `SCENE/rgb/000001.png`).
     """
     path = str(PurePosixPath(source.relative(item.image)).with_suffix(""))
+    if re.search(r"[\n\r\ud800-\udfff]", path):
+        problem = "CVAT's list of images has no place for line breaks and bytes that are no text"
+        raise file_error(source.dataset.root, f"{problem}; rename the image {path!r}")
     return item.name if f"/{path}".endswith(f"/{item.name}") else path
 
 

@@ -1,5 +1,6 @@
 """From a folder of masks to the files of a labelling tool or a training program."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
@@ -17,18 +18,19 @@ from dealseg.exporting.target import new_folder
 
 
 class ExportFormat(NamedTuple):
-    """A format: what writes it, and the options it takes with their defaults."""
+    """A format: what writes it, the options it takes with their defaults, and if it has ids."""
 
     write: Writer
     defaults: Mapping[str, Any]
+    has_ids: bool = False
 
 
 FORMATS: dict[str, ExportFormat] = {
-    "coco": ExportFormat(coco.write_coco, coco.DEFAULTS),
+    "coco": ExportFormat(coco.write_coco, coco.DEFAULTS, has_ids=True),
     "voc": ExportFormat(voc.write_voc, voc.DEFAULTS),
     "cvat": ExportFormat(cvat.write_cvat, cvat.DEFAULTS),
     "label-studio": ExportFormat(label_studio.write_label_studio, label_studio.DEFAULTS),
-    "bop": ExportFormat(bop.write_bop, bop.DEFAULTS),
+    "bop": ExportFormat(bop.write_bop, bop.DEFAULTS, has_ids=True),
     "yolo": ExportFormat(yolo.write_yolo, yolo.DEFAULTS),
     "hf": ExportFormat(hf.write_hf, hf.DEFAULTS),
 }
@@ -86,6 +88,8 @@ def export_masks(
     if format not in FORMATS:
         raise ConfigError(f"--format must be one of {', '.join(FORMATS)}, got {format!r}")
     chosen = (options or ExportOptions()).for_format(format, FORMATS[format].defaults)
+    if ids is not None and not FORMATS[format].has_ids:
+        raise ConfigError(f"--category-ids says nothing to --format {format}, which has no ids")
     _require_apart(out, masks, dataset)
     judged = _review(masks, review)
     source = _source(masks, dataset, judged, split, category_ids(masks, dataset, ids))
@@ -99,7 +103,7 @@ def export_masks(
 
 def _review(masks: MaskSet, file: Path | None) -> Review:
     beside = masks.root / REVIEW_FILE
-    if file is None and not beside.is_file():
+    if file is None and not os.path.lexists(beside):  # a link that leads nowhere is a mistake
         return Review()
     return read_review(file or beside)
 

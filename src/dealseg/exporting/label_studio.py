@@ -1,6 +1,7 @@
 """Label Studio: tasks with brush predictions, and the labelling configuration they fit."""
 
 import hashlib
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -56,7 +57,7 @@ def write_label_studio(source: Source, folder: Path, options: ExportOptions) -> 
             prediction: dict[str, Any] = {"model_version": version, "result": regions}
             if item.confidence is not None:
                 prediction["score"] = item.confidence
-            url = f"{options.url_prefix}{quote(source.relative(item.image))}"
+            url = f"{options.url_prefix}{quote(os.fsencode(source.relative(item.image)))}"
             data = {"image": url, "name": item.name}
             tasks.add({"data": data, "predictions": [prediction]})
     write_lines(folder / "config.xml", _config(names))

@@ -13,9 +13,10 @@ _LONGEST = 200
 def flat_names(names: Sequence[str]) -> dict[str, str]:
     """Return a file name without folders, blanks or suffix for each name, all different.
 
-    Folders are joined with `__`, blanks become `_`. Names that would then be the same, be it only
-    on a file system that ignores case or the composition of letters, and names too long, get eight
-    digits of the whole name's checksum, so that no name depends on the order of the others.
+    Folders are joined with `__`; blanks, and bytes that are no text, become `_`. Names that would
+    then be the same, be it only on a file system that ignores case or the composition of letters,
+    and names too long, get eight digits of the whole name's checksum, so that no name depends on
+    the order of the others.
     """
     plain = {name: _plain(name) for name in names}
     count = Counter(_folded(flat) for flat in plain.values())
@@ -34,7 +35,7 @@ def split_label(split: str | None, otherwise: str) -> str:
 
 def _plain(name: str) -> str:
     joined = name.replace("\\", "__").replace("/", "__")
-    return re.sub(r"[\s\x00-\x1f\x7f\"<>:|?*]", "_", joined).lstrip(".-") or "_"
+    return re.sub(r"[\s\x00-\x1f\x7f\"<>:|?*\ud800-\udfff]", "_", joined).lstrip(".-") or "_"
 
 
 def _folded(name: str) -> str:
