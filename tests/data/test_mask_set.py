@@ -76,6 +76,7 @@ def test_classes_that_contradict_the_folder_are_refused(tmp_path):
         ({"classes": ["cat"], "masks": {"a": {"confidence": 7}}}, r"in \[0, 1\], got 7"),
         ({"classes": ["cat"], "masks": ["a"]}, "something of each name"),
         ({"classes": ["cat"], "masks": {"a": {"confidence": None}}}, "got None"),
+        ({"classes": ["cat"], "masks": {"a": 0.5}}, "expected an object for 'a', got 0.5"),
     ],
 )
 def test_a_damaged_manifest_is_named(tmp_path, facts, message):
@@ -84,6 +85,8 @@ def test_a_damaged_manifest_is_named(tmp_path, facts, message):
 
 
 def test_masks_that_are_missing_unfinished_or_out_of_range_are_named(tmp_path):
+    with pytest.raises(DataError, match="gone: there is no such folder"):
+        open_masks(tmp_path / "gone", ("cat",))
     with pytest.raises(DataError, match="there are no masks here"):
         open_masks(tmp_path, ("cat",))
     write(tmp_path / "started")

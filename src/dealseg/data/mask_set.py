@@ -114,6 +114,8 @@ def index_masks(root: Path) -> dict[str, Path]:
     Raises:
         DataError: if there are none.
     """
+    if not root.exists():
+        raise file_error(root, "there is no such folder")
     folder = root / "masks" if (root / "masks").is_dir() else root
     files = index_files(folder, [".png"])
     if not files:
@@ -156,7 +158,10 @@ def _require_confidences(file: Path, masks: Any) -> None:
     if not isinstance(masks, dict):
         raise file_error(file, "`masks` must say something of each name; label again")
     for name, entry in masks.items():
-        value = entry.get("confidence", 0.0) if isinstance(entry, dict) else entry
+        if not isinstance(entry, dict):
+            got = f"got {str(entry)[:40]}; label again"
+            raise file_error(file, f"`masks`: expected an object for {name[:60]!r}, {got}")
+        value = entry.get("confidence", 0.0)
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
             problem = f"the confidence of {name[:60]!r} must be in [0, 1], got {str(value)[:40]}"
             raise file_error(file, problem)
