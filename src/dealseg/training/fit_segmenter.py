@@ -80,6 +80,7 @@ def _train(
     world: World,
     cache_dir: Path,
 ) -> None:
+    _require_batches(dataset, config, world)
     model = _build_model(config, facts.classes)
     common = sample_size(config, common_size(dataset, config.data.long_side))
     size = _multiple(common[0], model), _multiple(common[1], model)
@@ -96,6 +97,17 @@ def _train(
         task.result().save_pretrained(out)
 
     carry_out(task, loader, out, config, world, begin=begin, save=save, images=len(dataset))
+
+
+def _require_batches(dataset: Labelled, config: SegmenterTrainConfig, world: World) -> None:
+    """Refuse one image at a time where a norm over the batch sees one value of each image."""
+    together = min(config.optim.batch_size, -(-len(dataset) // world.size))
+    if together == 1 and config.model.architecture == "deeplabv3plus":
+        raise ConfigError(
+            "deeplabv3plus cannot be trained on one image at a time: its batch norm over image "
+            "averages needs two; give more images or a larger --optim.batch_size, or take "
+            "--model.architecture fpn"
+        )
 
 
 def _multiple(side: int, model: Segmenter) -> int:
