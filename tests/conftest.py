@@ -5,6 +5,7 @@ wait for each other on a busy machine make the suite many times slower.
 """
 
 import os
+import signal
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -38,3 +39,34 @@ def trained(tmp_path_factory):
     assert main(["synth", "--out", data, *sizes]) == 0
     assert main(["train", data, "--out", run, *tiny]) == 0
     return SimpleNamespace(data=data, run=run, train=tiny)
+
+
+@pytest.fixture
+def run(capsys):
+    """Return a function that calls the command: its exit code, what it printed, its errors."""
+    from dealseg.cli import main
+
+    def called(*words):
+        capsys.readouterr()
+        code = main([str(word) for word in words])
+        out, err = capsys.readouterr()
+        return SimpleNamespace(code=code, out=out, err=err)
+
+    return called
+
+
+@pytest.fixture
+def interrupted_once(monkeypatch):
+    """Press Ctrl-C when the first checkpoint has been written."""
+    from dealseg.training.running import WholeCheckpoints
+
+    pressed = []
+    save = WholeCheckpoints.save_checkpoint
+
+    def save_and_press(self, *args, **kwargs):
+        save(self, *args, **kwargs)
+        if not pressed:
+            pressed.append(True)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(WholeCheckpoints, "save_checkpoint", save_and_press)

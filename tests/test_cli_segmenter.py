@@ -3,9 +3,7 @@
 import csv
 import json
 import logging
-import os
 import shutil
-import signal
 
 import numpy as np
 import pytest
@@ -15,7 +13,6 @@ from safetensors.torch import load_file
 
 from dealseg.cli import main
 from dealseg.models.segmenter import Segmenter, is_segmenter
-from dealseg.training.running import WholeCheckpoints
 
 TINY = [
     *("--data.long-side=64", "--optim.epochs=2", "--optim.batch-size=4", "--device=cpu"),
@@ -114,22 +111,13 @@ def test_the_same_command_gives_the_same_weights_to_the_bit(run, made, tmp_path)
 
 
 @pytest.mark.parametrize("options", [["--average=0.5"], ["--profile=full"]])
-def test_resumed_after_ctrl_c_it_ends_as_undisturbed(made, tmp_path, monkeypatch, options):
+def test_resumed_after_ctrl_c_it_ends_as_undisturbed(made, tmp_path, interrupted_once, options):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    assert main(command(made, whole, *options)) == 0
-    save, pressed = WholeCheckpoints.save_checkpoint, []
-
-    def save_and_press(self, *args, **kwargs):
-        save(self, *args, **kwargs)
-        if not pressed:
-            pressed.append(True)
-            os.kill(os.getpid(), signal.SIGINT)
-
-    monkeypatch.setattr(WholeCheckpoints, "save_checkpoint", save_and_press)
     assert main(command(made, broken, *options)) == 130
     assert is_segmenter(broken)
     assert not (broken / "model.safetensors").exists()
     assert main(command(made, broken, *options, "--resume")) == 0
+    assert main(command(made, whole, *options)) == 0
     assert same(whole, broken)
 
 
@@ -276,6 +264,28 @@ def test_wrong_options_are_named(made, tmp_path, capsys):
     assert main(given) == 2
     assert "--labels" in capsys.readouterr().err
     assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("profile", ["cached", "full"])
+def test_one_image_is_enough_and_where_it_is_not_the_way_out_is_said(
+    made, own, tmp_path, capsys, profile
+):
+    for file in sorted((own / "masks").iterdir())[1:]:
+        file.unlink()
+    chosen = (f"--profile={profile}", "--data.long-side=32")
+    for network in ("fpn", "unet"):
+        options = (*chosen, f"--model.architecture={network}")
+        assert main(command(made, tmp_path / network, *options, masks=own)) == 0
+        assert all(bool(each.isfinite().all()) for each in weights(tmp_path / network).values())
+    capsys.readouterr()
+    pooling = (*chosen, "--model.architecture=deeplabv3plus")
+    assert main(command(made, tmp_path / "pooling", *pooling, masks=own)) == 2
+    error = capsys.readouterr().err
+    assert "deeplabv3plus cannot be trained on one image at a time" in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "pooling").exists()
+    two = (*pooling, "--optim.batch-size=2")
+    assert main(command(made, tmp_path / "two", *two)) == 0
 
 
 def test_weaktrs_second_stage_trains_from_cached_blocks_and_is_loaded_again(made, tmp_path):

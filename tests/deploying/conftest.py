@@ -32,16 +32,3 @@ def quick(monkeypatch, exported):
 
     use()
     return use
-
-
-@pytest.fixture
-def run(capsys):
-    """Call the command; return its exit code, what it printed, and its error line."""
-
-    def called(*words):
-        capsys.readouterr()
-        code = main([str(word) for word in words])
-        out, err = capsys.readouterr()
-        return SimpleNamespace(code=code, out=out, err=err)
-
-    return called

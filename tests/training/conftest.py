@@ -1,14 +1,10 @@
 """One synthetic set and one cache of features for all trainings of a session."""
 
-import os
-import signal
-
 import pytest
 
 from dealseg.data import open_dataset
 from dealseg.data.synthetic import write_synthetic
 from dealseg.training import train
-from dealseg.training.running import WholeCheckpoints
 
 
 @pytest.fixture(scope="session")
@@ -40,18 +36,3 @@ def trained(dataset, features, tmp_path_factory):
         return runs[config]
 
     return run_of
-
-
-@pytest.fixture
-def interrupted_once(monkeypatch):
-    """Press Ctrl-C when the first checkpoint has been written."""
-    pressed = []
-    save = WholeCheckpoints.save_checkpoint
-
-    def save_and_press(self, *args, **kwargs):
-        save(self, *args, **kwargs)
-        if not pressed:
-            pressed.append(True)
-            os.kill(os.getpid(), signal.SIGINT)
-
-    monkeypatch.setattr(WholeCheckpoints, "save_checkpoint", save_and_press)

@@ -11,6 +11,7 @@ from tiny import (
     eager,
     equal,
     foreign_lines,
+    interrupted_and_undisturbed,
     largest_difference,
     metrics,
     rows,
@@ -77,12 +78,9 @@ def test_an_interrupted_training_resumes_to_the_same_bits(
 ):
     """With dropped channels and blocks, and cells drawn for importance sampling."""
     training = chosen(method, profile, epochs=2)
-    with pytest.raises(KeyboardInterrupt):
-        train(dataset, tmp_path / "run", training, cache_dir=features)
-    train(dataset, tmp_path / "run", training, resume=True, cache_dir=features)
-    train(dataset, tmp_path / "undisturbed", training, cache_dir=features)
-    assert equal(tmp_path / "undisturbed", tmp_path / "run")
-    assert metrics(tmp_path / "undisturbed") == metrics(tmp_path / "run")
+    run, undisturbed = interrupted_and_undisturbed(dataset, tmp_path, training, features)
+    assert equal(undisturbed, run)
+    assert metrics(undisturbed) == metrics(run)
 
 
 @pytest.mark.parametrize(("method", "profile"), TRAININGS)

@@ -7,7 +7,17 @@ from unittest.mock import Mock
 import pytest
 import torch
 from lightning.pytorch import LightningModule, Trainer
-from tiny import command, config, equal, foreign_lines, metrics, start, wait_for
+from tiny import (
+    PATIENCE,
+    command,
+    config,
+    equal,
+    foreign_lines,
+    interrupted_and_undisturbed,
+    metrics,
+    start,
+    wait_for,
+)
 from torch import nn
 
 from dealseg.config import ModelConfig
@@ -23,7 +33,7 @@ def test_a_killed_process_resumes_to_the_same_bits(scenes, dataset, trained, tmp
     process = start(command(scenes, tmp_path / "run", profile="full", epochs=3))
     wait_for(tmp_path / "run" / "last.ckpt", process)
     process.kill()
-    _, problems = process.communicate(timeout=60)
+    _, problems = process.communicate(timeout=PATIENCE)
     assert process.returncode == -signal.SIGKILL
     assert foreign_lines(problems) == []
     chosen = config("full", epochs=3, model=LITE)
@@ -41,7 +51,7 @@ def test_ctrl_c_ends_with_130_and_one_line_and_resumes_to_the_same_bits(
     process = start(command(scenes, tmp_path / "run", *options, epochs=6))
     wait_for(tmp_path / "run" / "last.ckpt", process)
     process.send_signal(signal.SIGINT)
-    said, problems = process.communicate(timeout=60)
+    said, problems = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert said == ""
     assert foreign_lines(problems) == []
@@ -64,17 +74,14 @@ def test_dropout_resumes_to_the_same_bits(
     plain = fit.create
     monkeypatch.setattr(fit, "create", with_dropout)
     chosen = config(profile, epochs=3)
-    with pytest.raises(KeyboardInterrupt):
-        train(dataset, tmp_path / "run", chosen, cache_dir=features)
-    train(dataset, tmp_path / "run", chosen, resume=True, cache_dir=features)
-    train(dataset, tmp_path / "undisturbed", chosen, cache_dir=features)
-    assert equal(tmp_path / "undisturbed", tmp_path / "run")
-    assert metrics(tmp_path / "undisturbed") == metrics(tmp_path / "run")
+    run, undisturbed = interrupted_and_undisturbed(dataset, tmp_path, chosen, features)
+    assert equal(undisturbed, run)
+    assert metrics(undisturbed) == metrics(run)
     if profile == "full":
         return
     monkeypatch.setattr(fit, "create", plain)
     train(dataset, tmp_path / "without", chosen, cache_dir=features)
-    assert metrics(tmp_path / "without") != metrics(tmp_path / "run")
+    assert metrics(tmp_path / "without") != metrics(run)
 
 
 def test_after_ctrl_c_the_process_still_listens_to_ctrl_c(

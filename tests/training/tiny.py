@@ -7,6 +7,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import torch
 from safetensors.torch import load_file
 
@@ -18,12 +19,16 @@ from dealseg.config import (
     OptimConfig,
     TrainConfig,
 )
+from dealseg.training import train
 
 SRC = Path(__file__).parents[2] / "src"
 SMALL = ModelConfig(backbone="test_efficientnet", pretrained=False)
 """timm's network for tests, 100 thousand parameters."""
 
 PLAIN = AugmentConfig(scale=(1.0, 1.0), flip=0.0, colour=0.0)
+PATIENCE = 280.0
+"""Seconds after which a process counts as hanging. On an idle machine it needs a few: how fast it
+is, is not what is tested, and a machine that many share was seen to be 20 times slower."""
 OUR_LINES = ("WARNING: ", "interrupted; ", "dealseg: error: ")
 
 
@@ -68,12 +73,22 @@ def start(arguments, **variables):
     )
 
 
-def wait_for(file, process, seconds=120.0):
-    end = time.monotonic() + seconds
+def wait_for(file, process):
+    """Wait until a process has written a file; fail at once if it ends before."""
+    end = time.monotonic() + PATIENCE
     while not file.exists():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < end, f"{file} did not appear"
-        time.sleep(0.001)
+        time.sleep(0.005)
+
+
+def interrupted_and_undisturbed(dataset, folder, chosen, features):
+    """Train in `folder` with one Ctrl-C (`interrupted_once`) and again without; return both."""
+    with pytest.raises(KeyboardInterrupt):
+        train(dataset, folder / "run", chosen, cache_dir=features)
+    train(dataset, folder / "run", chosen, resume=True, cache_dir=features)
+    train(dataset, folder / "undisturbed", chosen, cache_dir=features)
+    return folder / "run", folder / "undisturbed"
 
 
 def foreign_lines(text):
