@@ -21,7 +21,7 @@ from torch import Tensor
 
 from dealseg.config.segmenter import ARCHITECTURES, SegmenterConfig
 from dealseg.data.files import read_image
-from dealseg.deploying import compare, onnx_function, seconds_a_call
+from dealseg.deploying import compare, evenly_spaced, onnx_function, seconds_a_call
 from dealseg.deploying.graphs import segmenter_graph
 from dealseg.deploying.quantising import quantised
 from dealseg.models.segmenter import Segmenter
@@ -68,8 +68,7 @@ def read(given: str, split: str | None, most: int = 64) -> list[Tensor]:
     found = find_input([given], split=split)
     if not isinstance(found, Pictures):
         raise SystemExit("--images must be images")
-    files = list(found.files.values())
-    chosen = files[:: max(1, len(files) // most)][:most]
+    chosen = evenly_spaced(list(found.files.values()), most)
     return [at_long_side(read_image(file)[None].float() / 255, WIDTH) for file in chosen]
 
 

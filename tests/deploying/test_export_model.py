@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from dealseg.config.segmenter import SegmenterConfig
-from dealseg.deploying import checking, compare, torchscript
+from dealseg.deploying import checking, compare, evenly_spaced, graphs, torchscript
 from dealseg.errors import CheckpointError
 from dealseg.models.segmenter import Segmenter
 from fake_networks import write_run
@@ -154,6 +154,16 @@ def test_eight_bits_are_smaller_and_their_cost_is_told(tmp_path, run, exported, 
     assert run("predict", file, exported.images, "--out", tmp_path / "out").code == 0
 
 
+@pytest.mark.parametrize("count", [0, 1, 63, 64, 65, 127, 128, 1000])
+def test_calibration_looks_at_images_from_all_over_a_set(count):
+    files = [Path(str(number)) for number in range(count)]
+    found = [int(file.name) for file in evenly_spaced(files, 64)]
+    assert len(found) == min(count, 64)
+    assert found == sorted(set(found))
+    gaps = np.diff([*found, count])
+    assert all(gaps <= max(1, -(-count // 64)))
+
+
 def nudge(graph):
     """Change one number of the last layer by a little."""
     bias = next(each for each in graph.graph.initializer if list(each.dims) == [3])
@@ -278,6 +288,14 @@ def test_mistakes_are_said_in_one_line_and_write_nothing(
         assert told.code == 2
         assert "pip install 'dealseg[onnx]'" in told.err
     assert not file.exists()
+
+
+def test_a_pytorch_that_is_too_old_is_said_and_writes_nothing(tmp_path, run, exported, monkeypatch):
+    monkeypatch.setattr(graphs, "OLDEST_TORCH", (99, 1))
+    told = run("export-model", exported.folder, "--format", "onnx", "--out", tmp_path / "x.onnx")
+    assert told.code == 2
+    assert "writing ONNX needs PyTorch 99.1 or newer, this is" in told.err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_that_is_no_exported_segmenter_is_refused(tmp_path, run, exported):

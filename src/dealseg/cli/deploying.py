@@ -31,6 +31,7 @@ def export_model(
             --int8 quantises statically, which is faster on most processors.
         split: named part of that data set.
     """
+    from dealseg.deploying import evenly_spaced
     from dealseg.deploying import export_model as export
     from dealseg.errors import ConfigError
     from dealseg.predicting import Recording, find_input
@@ -40,8 +41,7 @@ def export_model(
         found = find_input([calibrate], split=split)
         if isinstance(found, Recording):
             raise ConfigError(f"calibrate must be images, not the video {calibrate}")
-        files = list(found.files.values())
-        files = files[:: max(1, len(files) // CALIBRATION_IMAGES)][:CALIBRATION_IMAGES]
+        files = evenly_spaced(list(found.files.values()), CALIBRATION_IMAGES)
     elif split is not None:
         raise ConfigError("split is of the data set given with --calibrate")
     made = export(Path(model), format, Path(out), output=output, int8=int8, calibration=files)

@@ -168,6 +168,12 @@ def onnx_function(file: Path, threads: int | None = None) -> Exported:
     return computed
 
 
+def evenly_spaced(files: Sequence[Path], most: int) -> list[Path]:
+    """Return `most` files from all over a list, or all of a shorter one, in their order."""
+    count = min(len(files), most)
+    return [files[number * len(files) // count] for number in range(count)]
+
+
 def _rate(exported: Exported) -> float:
     image = torch.rand(1, 3, *SPEED_SIZE, generator=torch.Generator().manual_seed(0))
     return 1 / seconds_a_call(lambda: exported(image), seconds=0.5)

@@ -16,6 +16,8 @@ OPSET = 18
 """What torch's exporter writes natively; onnxruntime reads it since 1.14 (early 2023)."""
 IR_VERSION = 8
 """The file format of that opset's time; exporters write their own newest."""
+OLDEST_TORCH = (2, 9)
+"""The first release in which the exporter used here is the usual one; see pyproject.toml."""
 AXES = ("batch", "height", "width")
 
 
@@ -26,9 +28,15 @@ def segmenter_graph(model: Segmenter) -> Any:
     removed. The places in source files that it notes are taken out again.
 
     Raises:
-        ConfigError: if onnx or onnxscript is not installed.
+        ConfigError: if onnx or onnxscript is not installed, or PyTorch is too old.
     """
     _onnx()
+    if tuple(map(int, torch.__version__.split(".")[:2])) < OLDEST_TORCH:
+        wanted = ".".join(map(str, OLDEST_TORCH))
+        raise ConfigError(
+            f"writing ONNX needs PyTorch {wanted} or newer, this is {torch.__version__}: "
+            "pip install 'dealseg[onnx]'"
+        )
     example = torch.zeros(2, 3, 96, 128, device=model.mean.device)
     moving = dict.fromkeys((0, 2, 3), torch.export.Dim.DYNAMIC)
     with traced():
@@ -36,9 +44,9 @@ def segmenter_graph(model: Segmenter) -> Any:
             model, (example,), dynamo=True, opset_version=OPSET, verbose=False,
             input_names=["image"], output_names=["logits"], dynamic_shapes={"image": moving},
         )  # fmt: skip
-    graph = program.model_proto if program is not None else None
-    if graph is None:
+    if program is None:
         raise ConfigError("torch.onnx.export gave no model; take a newer PyTorch")
+    graph = program.model_proto
     _forget_sources(graph)
     _name_axes(graph)
     return graph
