@@ -13,17 +13,9 @@ from make_bop import write_bop, write_onboarding
 from make_folder import write_folder
 from PIL import Image
 
+from commands import ok
 from dealseg import cli
 from dealseg.cli import COMMANDS, main
-
-
-def ok(capsys, *words):
-    """Run a command that must go well in silence but for what it prints; return that."""
-    capsys.readouterr()
-    assert main([str(word) for word in words]) == 0
-    out, err = capsys.readouterr()
-    assert err == ""
-    return out
 
 
 def test_synthetic_data_go_all_the_way_to_the_report(tmp_path, capsys, trained):

@@ -11,18 +11,8 @@ import pytest
 from make_folder import write_folder
 from PIL import Image
 
+from commands import fails
 from dealseg.cli import main
-
-
-def fails(capsys, *words):
-    """Run a command that must fail; return the one line it says."""
-    capsys.readouterr()
-    assert main([str(word) for word in words]) == 2
-    _, err = capsys.readouterr()
-    assert err.startswith("dealseg: error: ")
-    assert err.count("\n") == 1, err
-    assert "Traceback" not in err
-    return err
 
 
 def contents(folder: Path):

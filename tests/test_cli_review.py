@@ -6,22 +6,9 @@ import pytest
 import yaml
 from make_folder import write_folder
 
+from commands import fails, ok
 from dealseg.cli import main
 from dealseg.data.review import Review, write_review
-
-
-def ok(capsys, *words):
-    capsys.readouterr()
-    assert main([str(word) for word in words]) == 0
-    out, err = capsys.readouterr()
-    assert err == ""
-    return out
-
-
-def fails(capsys, *words):
-    capsys.readouterr()
-    assert main([str(word) for word in words]) == 2
-    return capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")

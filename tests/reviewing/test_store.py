@@ -71,6 +71,15 @@ def test_what_another_program_wrote_meanwhile_is_kept(tmp_path):
     assert set(one.review.verdicts) == set(other.review.verdicts) == {"a", "b", "c"}
 
 
+def in_threads(count, work):
+    """Do some work with the numbers 0 to count - 1 at the same time."""
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
 def test_changes_of_many_threads_lose_nothing(tmp_path):
     store = ReviewStore(tmp_path / "review.json", fits)
 
@@ -78,11 +87,7 @@ def test_changes_of_many_threads_lose_nothing(tmp_path):
         for step in range(10):
             store.change(accept(f"{number}/{step}"))
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(8, work)
     assert len(read_review(store.path).verdicts) == 80
 
 
@@ -94,11 +99,7 @@ def test_changes_through_several_open_files_as_of_several_processes_lose_nothing
         for step in range(15):
             store.change(accept(f"{number}/{step}"))
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(4, work)
     assert len(read_review(path).verdicts) == 60
 
 
