@@ -262,11 +262,13 @@ def test_mistakes_are_said_in_one_line_and_write_nothing(
     tmp_path, run, exported, quick, monkeypatch
 ):
     write_run(tmp_path / "run")
+    (tmp_path / "run/d.onnx").mkdir()
     seg, file, made = exported.folder, tmp_path / "x.onnx", ("--out", tmp_path / "x.onnx")
     cases = [
         ((tmp_path / "run", "--format", "onnx", *made), "is a first-stage run, whose CAMs need"),
         ((tmp_path / "none", "--format", "onnx", *made), "none: not a segmenter"),
         ((seg, "--format", "onnx", "--out", tmp_path / "x.pt"), "out must end in .onnx for onnx"),
+        ((seg, "--format", "onnx", "--out", tmp_path / "run/d.onnx"), "d.onnx: is a folder"),
         ((seg, "--format", "safetensors", *made), "out must be a folder, without suffix"),
         ((seg, "--format", "torchscript", "--out", tmp_path / "x.pt", "--int8"), "are for onnx"),
         ((seg, "--format", "onnx", *made, "--calibrate", exported.images), "give --int8 too"),

@@ -210,3 +210,5 @@ def _require_fitting(
     if out.suffix.lower() != SUFFIXES[format]:
         what = f"end in {SUFFIXES[format]}" if SUFFIXES[format] else "be a folder, without suffix"
         raise ConfigError(f"out must {what} for {format}, got {out.name!r}")
+    if format != "safetensors" and out.is_dir():
+        raise ConfigError(f"{out}: is a folder; choose another --out")
