@@ -106,6 +106,18 @@ def test_a_missing_mask_is_refused_before_anything_is_judged(tmp_path, dataset):
     assert evaluate(tmp_path, dataset, allow_subset=True).images == 2
 
 
+@pytest.mark.parametrize(
+    ("split", "way_out"), [("val", "give --split val, which was labelled"), ("all", "label them")]
+)
+def test_masks_of_a_part_of_the_data_say_which(tmp_path, dataset, split, way_out):
+    label_folder(tmp_path, dataset, split=split)
+    (tmp_path / "masks/sub/b.png").unlink()
+    with pytest.raises(DataError, match=rf"prediction: sub/b; {way_out}, or --allow-subset"):
+        evaluate(tmp_path, dataset)
+    with pytest.raises(DataError, match="prediction: sub/b; label them, or"):
+        evaluate(tmp_path, dataset, split=split)
+
+
 def test_a_missing_mask_of_an_image_without_ground_truth_is_no_matter(tmp_path, dataset):
     write_masks(tmp_path, dataset)
     (tmp_path / "c.png").unlink()

@@ -38,6 +38,7 @@ class _Census:
     """Which images were left out, and why."""
 
     allow_subset: bool
+    way_out: str = "label them"
     without_truth: int = 0
     missing: list[str] = field(default_factory=list)
 
@@ -94,6 +95,8 @@ def evaluate(
             "CAMs, or scored images that can be iterated twice"
         )
     census = _Census(allow_subset)
+    if isinstance(source, MaskFolder):
+        census.way_out = source.way_out(split)
     undecided = isinstance(source, MaskFolder) and source.may_leave_undecided
     tally = Tally(len(dataset.classes) + 1, fixed_at, boundaries, undecided)
     for case in _cases(source, dataset, census):
@@ -208,7 +211,7 @@ def _count_missing(absent: list[int], dataset: RgbdDataset, census: _Census) -> 
         shown = ", ".join(missing[:_SHOWN]) + (", ..." if len(missing) > _SHOWN else "")
         raise DataError(
             f"{len(missing)} of {len(dataset)} images of {dataset.root} have ground truth but no "
-            f"prediction: {shown}; label them, or allow a subset (the result will say so)"
+            f"prediction: {shown}; {census.way_out}, or --allow-subset (the result will say so)"
         )
 
 

@@ -101,7 +101,9 @@ class EvaluationResult:
             draft.write_text(self.to_json(), encoding="utf-8")
             draft.replace(path)
         except OSError as error:
-            raise DataError(f"{path}: cannot write the result ({error.strerror})") from error
+            raise DataError(
+                f"{path}: cannot write the result ({error.strerror}); take another --out"
+            ) from error
         finally:
             with contextlib.suppress(OSError):  # the error above says more than this one would
                 draft.unlink(missing_ok=True)

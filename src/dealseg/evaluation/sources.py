@@ -85,6 +85,13 @@ class MaskFolder:
         refinement = None if refine == "none" else refine
         return SourceInfo(kind="masks", path=str(self.root), **said, refinement=refinement)
 
+    def way_out(self, split: str) -> str:
+        """Return what to do about images of a split that have no mask here."""
+        labelled = _text(self.manifest.get("split"))
+        if labelled in (None, "all", split):
+            return "label them"
+        return f"give --split {labelled}, which was labelled"
+
     @property
     def may_leave_undecided(self) -> bool:
         """Return whether `labels.json` says that pixels are 255 on purpose."""
