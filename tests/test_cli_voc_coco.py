@@ -119,6 +119,9 @@ def test_masks_are_used_with_the_format_they_were_made_for(made, tmp_path, capsy
     assert main(["label", run, str(data), "--split", "my", "--out", masks]) == 0
     assert main(["evaluate", masks, str(data), "--split", "my"]) == 0
     assert main(["export", masks, "--format", "coco", "--out", str(tmp_path / "coco")]) == 0
+    second = ["train-segmenter", str(data), "--labels", masks, "--out", str(tmp_path / "second")]
+    tiny = ["--model.backbone=test_efficientnet", "--model.pretrained=false", "--optim.epochs=1"]
+    assert main([*second, *tiny, "--data.long-side=64", "--device=cpu"]) == 0
     told = json.loads(Path(masks, "labels.json").read_text())
     assert told["data_format"] == "coco"
     copied = shutil.copytree(data, tmp_path / "copy")  # nothing is known of another place

@@ -70,12 +70,14 @@ def train_segmenter(
     """
     from dealseg.data import training_split
     from dealseg.data.labelled import Labelled
-    from dealseg.data.mask_set import open_masks
+    from dealseg.data.mask_set import open_masks, recorded_format
     from dealseg.data.review import REVIEW_FILE, read_review
     from dealseg.training import train_segmenter as run_training
 
+    masks = open_masks(labels)
+    if data.format == "auto":
+        data = replace(data, format=recorded_format(masks.facts, Path(data_path)))
     if data.split == "auto":
-        masks = open_masks(labels)
         data = replace(data, split=masks.split or training_split(data_path, data.format))
     images = open_images(data_path, data.format, data.split)
     masks = open_masks(labels, classes=tuple(images.classes) or None)

@@ -17,7 +17,7 @@ class SegmenterDataConfig:
     """Which images a segmenter learns from.
 
     Attributes:
-        format: layout of the data set; `auto` looks.
+        format: layout of the data set; `auto` takes what `labels.json` says, else looks.
         split: named part of the data set; all images when None. The command's `auto` is the part
             that the masks were made for, else `train` where there is such a split, else all.
         long_side: images are resized to this many pixels on their longer side, in training and
