@@ -125,6 +125,8 @@ def test_sources_that_are_nothing_or_not_finished_are_refused(tmp_path, data):
     with pytest.raises(ConfigError, match="no such folder"):
         judge(tmp_path / "nowhere", data, OPTIONS, "default", split="all")
     run = write_run(tmp_path / "run").path
+    with pytest.raises(ConfigError, match=r"weights\.safetensors: is a file; give the folder"):
+        judge(run / "weights.safetensors", data, OPTIONS, "default", split="all")
     (run / "weights.safetensors").unlink()
     with pytest.raises(CheckpointError, match="not finished"):
         judge(run, data, OPTIONS, "default", split="all")

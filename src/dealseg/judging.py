@@ -106,7 +106,8 @@ def judge(
             threshold or a protocol for finished masks.
     """
     if not source.is_dir():
-        raise ConfigError(f"{source}: no such folder; give a run, masks or CAM arrays")
+        problem = "is a file" if source.exists() else "no such folder"
+        raise ConfigError(f"{source}: {problem}; give the folder of a run, masks or CAM arrays")
     place = device_of(device)
     found: RunScores | SegmenterScores | MaskFolder | CamFolder
     info = None
