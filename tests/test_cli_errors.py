@@ -51,9 +51,9 @@ def test_missing_data_are_named(tmp_path, capsys, trained, command):
         (["train", "D", "--out", "O", "--model.weights", "nix"], "nix: no such weights file"),
         (["label", "R", "D", "--out", "O", "--threshold", "-0.1"], "threshold must be in [0, 1]"),
         (["label", "R", "D", "--out", "O", "--scales", "[]"], "scales must be positive"),
-        (["label", "nix", "D", "--out", "O"], "nix: not a run folder"),
+        (["label", "nix", "D", "--out", "O"], "nix: not a run folder (there is no such folder)"),
         (["evaluate", "nix", "D"], "nix: no such folder"),
-        (["report", "nix"], "nix: not a run folder"),
+        (["report", "nix"], "nix: not a run folder (there is no such folder)"),
         (["synth", "--out", "O", "--images", "-1"], "images must be at least 0"),
     ],
 )

@@ -117,7 +117,8 @@ def read_config_of(folder: Path, kind: type[C], facts_kind: type[Facts]) -> tupl
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise CheckpointError(f"{folder}: not a run folder ({CONFIG_FILE} is missing)") from error
+        why = f"{CONFIG_FILE} is missing" if folder.exists() else "there is no such folder"
+        raise CheckpointError(f"{folder}: not a run folder ({why})") from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise CheckpointError(f"{path}: not readable ({str(error).splitlines()[0]})") from error
     if isinstance(content, dict) and ("masks_root" in content) != (facts_kind is SegmenterFacts):
