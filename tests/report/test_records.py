@@ -114,5 +114,5 @@ def test_no_runs_a_run_given_twice_and_a_folder_that_is_no_run_are_refused(tmp_p
         read_runs([])
     with pytest.raises(ConfigError, match="given twice"):
         read_runs([path, tmp_path / "." / "a"])
-    with pytest.raises(CheckpointError, match="not a run folder .config.yaml is missing"):
+    with pytest.raises(CheckpointError, match=r"not a run folder \(config.yaml is missing"):
         read_runs([tmp_path])

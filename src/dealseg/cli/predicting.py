@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from dealseg.config.label import Refinement
+
 if TYPE_CHECKING:
     from dealseg.predicting import PredictResult
 
@@ -20,6 +22,7 @@ def predict(
     long_side: int | None = None,
     window: int | None = None,
     overlap: float = 0.25,
+    refine: Refinement | None = None,
     batch_size: int | None = None,
     device: Literal["auto", "cpu", "gpu"] = "auto",
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto",
@@ -42,6 +45,8 @@ def predict(
             with --window the image's own.
         window: see larger images through windows of so many pixels a side.
         overlap: share of a window that the next one covers again; logits are averaged there.
+        refine: bring masks onto the edges of the image's colours, by local affinity or a dense CRF;
+            by default what a first-stage run was told, and none for others.
         batch_size: images of one size that are looked at together; by default 8 on a GPU, else 1.
         device: auto takes a GPU where there is one.
         precision: auto is 16-mixed on a GPU, else 32-true.
@@ -63,7 +68,7 @@ def predict(
     found = find_input(input, format, split, Path(out) if out else None)
     _require_place(isinstance(found, Recording), out, video, frames, overlay)
     predictor = load_predictor(
-        Path(model), PredictOptions(device, precision, long_side, window, overlap)
+        Path(model), PredictOptions(device, precision, long_side, window, overlap, refine)
     )
     if predictor.remark:
         print(predictor.remark)

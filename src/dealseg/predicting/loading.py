@@ -67,7 +67,7 @@ def _first_stage(folder: Path, device: torch.device, options: PredictOptions) ->
     if options.precision not in ("auto", "32-true"):
         raise ConfigError(f"precision is for segmenters; {folder} is a first-stage run")
     run = load_run(folder, device)
-    label = label_options(run.config, tags="predicted")
+    label = label_options(run.config, tags="predicted", refine=options.refine)
     long_side = options.long_side or label.long_side or run.config.data.long_side
     origin = "method" if label.auto_threshold else threshold_origin(run.config, None)
     return RunPredictor(run, label, origin, long_side)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from dealseg.config.label import Refinement
 from dealseg.errors import ConfigError
 from dealseg.models.placing import Device, Precision
 
@@ -18,6 +19,8 @@ class PredictOptions:
         window: side, in pixels, of the windows through which larger images are seen; None sees
             them whole.
         overlap: share of a window that the next one covers again.
+        refine: bring masks onto the edges of the image's colours by `affinity` or `crf`; None is
+            what a first-stage run was told, and `none` for others.
     """
 
     device: Device = "auto"
@@ -25,6 +28,7 @@ class PredictOptions:
     long_side: int | None = None
     window: int | None = None
     overlap: float = 0.25
+    refine: Refinement | None = None
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work."""
@@ -34,3 +38,8 @@ class PredictOptions:
             raise ConfigError(f"window must be at least 32 pixels, got {self.window}")
         if not 0 <= self.overlap <= 0.9:
             raise ConfigError(f"overlap must be from 0 to 0.9, got {self.overlap}")
+        if self.window is not None and self.refine not in (None, "none"):
+            raise ConfigError(
+                "refine sees images whole, at 640 pixels at most, which spoils what windows find; "
+                "leave out --window or --refine"
+            )

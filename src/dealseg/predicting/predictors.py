@@ -15,6 +15,7 @@ from dealseg.models.placing import half_of
 from dealseg.models.segmenter import winning_class
 from dealseg.models.sizing import at_long_side
 from dealseg.predicting.options import PredictOptions
+from dealseg.predicting.refining import refined
 from dealseg.predicting.windows import Network, windowed_logits
 
 
@@ -85,16 +86,22 @@ class PixelPredictor:
 
     @torch.inference_mode()
     def predict(self, images: UInt8[Tensor, "b 3 h w"]) -> list[Prediction]:
-        """Return a mask for each image, as :meth:`dealseg.Segmenter.predict` does.
+        """Return a mask for each image, as :meth:`dealseg.Segmenter.predict` does, or refined.
 
-        The confidence is the mean, over the pixels the network saw, of the winner's probability.
+        The confidence is the mean, over the pixels the network saw, of the winner's probability
+        before it is refined.
         """
         size = (images.shape[-2], images.shape[-1])
-        scaled = at_long_side(images.to(self.device).float() / 255, self.long_side)
+        seen = images.to(self.device).float() / 255
+        scaled = at_long_side(seen, self.long_side)
         with torch.autocast(self.device.type, self.half, enabled=self.half is not None):
             logits = self._logits(scaled).float()
         sure = logits.softmax(1).amax(1).mean((-2, -1)).tolist()
-        masks = [winning_class(each, size).cpu() for each in logits]
+        maps = list(logits)
+        if self.options.refine not in (None, "none"):
+            method = self.options.refine
+            maps = [refined(*each, method) for each in zip(logits, seen, strict=True)]
+        masks = [winning_class(each, size).cpu() for each in maps]
         return [Prediction(mask, each) for mask, each in zip(masks, sure, strict=True)]
 
     def settings(self) -> dict[str, Any]:
@@ -108,6 +115,7 @@ class PixelPredictor:
             "window": windows,
             "overlap": self.options.overlap if windows else None,
             "precision": str(self.half or torch.float32).removeprefix("torch."),
+            "refine": self.options.refine or "none",
             **self.source,
         }
 
