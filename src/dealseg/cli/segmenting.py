@@ -68,17 +68,12 @@ def train_segmenter(
         optim: optimiser and schedule.
         augment: joint augmentation of image and mask in the full profile.
     """
-    from dealseg.data import training_split
     from dealseg.data.labelled import Labelled
-    from dealseg.data.mask_set import open_masks, recorded_format
+    from dealseg.data.mask_set import open_masks
     from dealseg.data.review import REVIEW_FILE, read_review
     from dealseg.training import train_segmenter as run_training
 
-    masks = open_masks(labels)
-    if data.format == "auto":
-        data = replace(data, format=recorded_format(masks.facts, Path(data_path)))
-    if data.split == "auto":
-        data = replace(data, split=masks.split or training_split(data_path, data.format))
+    data = _as_labelled(data_path, labels, data)
     images = open_images(data_path, data.format, data.split)
     masks = open_masks(labels, classes=tuple(images.classes) or None)
     config = SegmenterTrainConfig(
@@ -97,3 +92,16 @@ def train_segmenter(
     )
     print(f"segmenter in {out}; next: dealseg evaluate {out} {data_path} --split val")
     return 0
+
+
+def _as_labelled(data_path: str, labels: str, data: SegmenterDataConfig) -> SegmenterDataConfig:
+    """Return which images to open, `auto` being those that the masks were made for."""
+    from dealseg.data import training_split
+    from dealseg.data.mask_set import open_masks, recorded_format
+
+    masks = open_masks(labels)
+    if data.format == "auto":
+        data = replace(data, format=recorded_format(masks.facts, Path(data_path)))
+    if data.split == "auto":
+        data = replace(data, split=masks.split or training_split(data_path, data.format))
+    return data
