@@ -57,6 +57,13 @@ def test_a_file_is_refused(tmp_path):
         write(tmp_path / "out")
 
 
+def test_the_current_folder_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match="you are in this folder"):
+        write(Path("."))
+    assert os.listdir(tmp_path) == []
+
+
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
 def test_an_interruption_leaves_what_was_there(tmp_path, error):
     write(tmp_path / "out")

@@ -42,11 +42,17 @@ def new_folder(out: Path, facts: Mapping[str, Any]) -> Iterator[Path]:
 
 
 def require_free(out: Path) -> None:
-    """Raise DataError unless a folder may be written: no files in it but an untouched export."""
+    """Raise DataError unless a folder may be written: no files in it but an untouched export.
+
+    Nor may it be the current one: what is written takes its place, and a shell would stay in the
+    old one.
+    """
     if not out.exists():
         return
     if not out.is_dir():
         raise file_error(out, "is a file; choose another --out")
+    if os.path.samefile(out, os.curdir):
+        raise file_error(out, "you are in this folder, and it would be replaced; choose another")
     if any(out.iterdir()) and not _is_untouched(out):
         problem = "is not empty, nor an earlier export in which nothing was changed"
         raise file_error(out, f"{problem}; choose another --out, or move it away")
