@@ -128,6 +128,21 @@ def test_a_key_changes_with_the_files_that_its_job_reads_and_no_others(
     assert (now[0] != baseline, now[1] != deal) == (of_baseline, of_deal)
 
 
+@pytest.mark.parametrize(
+    ("label", "reads"),
+    [
+        (LabelConfig(), False),
+        (LabelConfig(refine="crf"), True),
+        (LabelConfig(refine="crf", refine_depth=False), False),
+    ],
+)
+def test_a_key_changes_with_the_depth_that_masks_are_refined_along(data, label, reads):
+    job = replace(BASELINE, config=replace(BASELINE.config, label=label))
+    before = keys(data, job)
+    touched(data / "depth/a.png")
+    assert (keys(data, job) != before) == reads
+
+
 def test_a_key_changes_with_tags_even_if_their_file_looks_the_same(data):
     before, status = keys(data), (data / "tags.csv").stat()
     text = (data / "tags.csv").read_text()

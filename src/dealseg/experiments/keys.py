@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from dealseg.config import TrainConfig
+from dealseg.config import DataConfig, TrainConfig
 from dealseg.data.coco_masks import CocoMask
 from dealseg.data.frames import Frame, FrameDataset
 from dealseg.data.masks import InstanceMasks, LabelFile, MaskSource
@@ -57,17 +57,26 @@ class Keys:
         facts = [
             VERSION,
             _facts(job.config),
-            self._stamp(job.config, job.config.data.split, depth=reads_depth(job.config)),
-            self._stamp(job.config, job.val, masks=True),
+            self._of_training(job.config, job.config.data.split),
+            self._of_judging(job.config, job.val),
         ]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:24]
 
+    def _of_training(self, config: TrainConfig, split: str | None) -> str:
+        depth = reads_depth(config)
+        return self._stamp(config.data, split, from_folder=depth, depth=depth, masks=False)
+
+    def _of_judging(self, config: TrainConfig, split: str | None) -> str:
+        """Return the stamp of what is judged; its depth decides only where masks are refined."""
+        depth = config.label.refine != "none" and config.label.refine_depth is not False
+        return self._stamp(config.data, split, from_folder=False, depth=depth, masks=True)
+
     def _stamp(
-        self, config: TrainConfig, split: str | None, *, depth: bool = False, masks: bool = False
+        self, data: DataConfig, split: str | None, *, from_folder: bool, depth: bool, masks: bool
     ) -> str:
-        which = (config.data, split, depth, masks)
+        which = (data, split, from_folder, depth, masks)
         if which not in self._stamps:
-            dataset = open_split(self.root, config.data, split, with_depth=depth)
+            dataset = open_split(self.root, data, split, with_depth=from_folder)
             self._stamps[which] = data_stamp(dataset, depth=depth, masks=masks)
         return self._stamps[which]
 
