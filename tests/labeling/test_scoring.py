@@ -165,6 +165,7 @@ def test_scoring_leaves_network_and_image_as_they_were_and_keeps_no_graph():
         ({"scales": (1.0, 0.0)}, "scales must be positive"),
         ({"scales": (float("nan"),)}, "scales must be positive"),
         ({"scales": (float("inf"),)}, "scales must be positive"),
+        ({"scales": (1.0, 512.0)}, r"scales must be positive, at most 16 .*not pixels\), got"),
         ({"tags": "both"}, "tags must be"),
         ({"probability": 1.5}, "probability must be"),
     ],

@@ -12,6 +12,9 @@ RefineDepth = bool | Literal["auto"]
 REFINEMENTS: tuple[Refinement, ...] = ("none", "affinity", "crf")
 AUTO: Literal["auto"] = "auto"
 
+LARGEST_SCALE = 16
+"""Who asks for more means pixels, and would get an image that no memory holds."""
+
 
 @dataclass(frozen=True)
 class LabelConfig:
@@ -42,8 +45,7 @@ class LabelConfig:
             require_threshold("label.threshold", self.threshold)
         side = self.long_side
         require(side is None or side >= 32, "label.long_side", ">= 32 pixels", side)
-        positive = bool(self.scales) and all(0 < scale < float("inf") for scale in self.scales)
-        require(positive, "label.scales", "positive numbers", self.scales)
+        require_scales("label.", self.scales)
         require_mask_options("label.", self.refine, self.refine_depth, self.ignore)
 
 
@@ -51,6 +53,13 @@ def require_threshold(name: str, value: object) -> None:
     """Refuse a threshold that is neither a share nor `auto`."""
     fits = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
     require(value == AUTO or fits, name, "in [0, 1] or auto", value)
+
+
+def require_scales(within: str, scales: tuple[float, ...]) -> None:
+    """Refuse image sizes that cannot be, or that are meant in pixels."""
+    fit = bool(scales) and all(0 < scale <= LARGEST_SCALE for scale in scales)
+    expected = f"positive, at most {LARGEST_SCALE} (times the long side, not pixels)"
+    require(fit, f"{within}scales", expected, scales)
 
 
 def require_mask_options(within: str, refine: object, depth: object, ignore: object) -> None:

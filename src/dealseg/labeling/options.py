@@ -1,10 +1,16 @@
 """How CAMs become masks: the options, and who chose them."""
 
-import math
 from dataclasses import dataclass
 
 from dealseg.config import TrainConfig
-from dealseg.config.label import AUTO, RefineDepth, Refinement, Threshold, require_mask_options
+from dealseg.config.label import (
+    AUTO,
+    RefineDepth,
+    Refinement,
+    Threshold,
+    require_mask_options,
+    require_scales,
+)
 from dealseg.errors import ConfigError
 from dealseg.models.registry import method
 
@@ -53,8 +59,7 @@ class LabelOptions:
         """Refuse values that cannot work."""
         if not 0 <= self.threshold <= 1:
             raise ConfigError(f"threshold must be in [0, 1], got {self.threshold}")
-        if not self.scales or not all(0 < scale < math.inf for scale in self.scales):
-            raise ConfigError(f"scales must be positive, got {self.scales}")
+        require_scales("", self.scales)
         if not 0 <= self.probability <= 1:
             raise ConfigError(f"probability must be in [0, 1], got {self.probability}")
         if self.tags not in ("auto", "data", "predicted"):
