@@ -7,8 +7,8 @@ from dealseg.data import open_dataset
 from dealseg.depth import to_space
 from dealseg.errors import ConfigError, DataError
 from dealseg.labeling import LabelOptions, class_maps, score_dataset, score_image
-from dealseg.labeling.refining import LONG_SIDES, guide_of, refined
-from dealseg.refine import METHODS, class_probabilities
+from dealseg.labeling.refining import guide_of, refined
+from dealseg.refine import LONG_SIDES, METHODS, class_probabilities
 from fake_networks import ColourCam, fake_run
 from fakes import MemoryDataset
 

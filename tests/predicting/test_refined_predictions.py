@@ -8,9 +8,10 @@ import pytest
 import torch
 from make_folder import write_folder
 
+from dealseg import Segmenter
 from dealseg.errors import ConfigError
+from dealseg.models.refined_logits import SOFTENING, refined_logits
 from dealseg.predicting import PredictOptions, load_predictor
-from dealseg.predicting.refining import SOFTENING, refined
 from dealseg.refine import METHODS
 from fake_networks import write_run
 from small_segmenters import picture, read_mask, save_picture
@@ -29,14 +30,14 @@ def stepped(edge=18, guess=14, size=(24, 32)):
 def test_the_outline_moves_onto_the_step_of_colour(method):
     logits, image = stepped()
     assert (logits.argmax(0) == 1).sum(1).tolist() == [14] * 24
-    assert (refined(logits, image, method).argmax(0) == 1).sum(1).tolist() == [18] * 24
+    assert (refined_logits(logits, image, method).argmax(0) == 1).sum(1).tolist() == [18] * 24
 
 
 @pytest.mark.parametrize("method", METHOD_NAMES)
 def test_it_is_the_refinement_of_softened_probabilities_without_improbable_classes(method):
     logits, image = stepped()
     given = (logits[:2] / SOFTENING).softmax(0)[None]
-    found = refined(logits, image, method)
+    found = refined_logits(logits, image, method)
     expected = METHODS[method](given, image[None])[0]
     torch.testing.assert_close(found[:2], expected, atol=1e-4, rtol=0)
     assert not found[2].any()
@@ -45,13 +46,13 @@ def test_it_is_the_refinement_of_softened_probabilities_without_improbable_class
 def test_logits_without_a_probable_class_are_background():
     logits, image = stepped()
     logits[0] = 50
-    assert not refined(logits, image, "crf").argmax(0).any()
+    assert not refined_logits(logits, image, "crf").argmax(0).any()
 
 
 @pytest.mark.parametrize(("size", "expected"), [((48, 800), (38, 640)), ((30, 20), (30, 20))])
 def test_small_logits_are_refined_at_the_images_size_but_no_larger_than_640(size, expected):
     image = torch.rand(3, *size, generator=torch.Generator().manual_seed(0))
-    assert refined(torch.randn(3, 8, 12), image, "crf").shape == (3, *expected)
+    assert refined_logits(torch.randn(3, 8, 12), image, "crf").shape == (3, *expected)
 
 
 @pytest.fixture
@@ -77,6 +78,17 @@ def test_predict_refines_a_segmenters_masks_and_says_so(tmp_path, run, segmenter
     }
     assert (said["plain"]["refine"], said["refined"]["refine"]) == ("none", method)
     assert said["plain"]["masks"] == said["refined"]["masks"]  # sure as before it is refined
+
+
+@pytest.mark.parametrize("method", METHOD_NAMES)
+def test_segmenters_in_python_refine_as_the_command_does(run, segmenter, photo, tmp_path, method):
+    words = ("--out", tmp_path / "out", "--refine", method)
+    assert run("predict", segmenter.folder, photo[0], *words).code == 0
+    model = Segmenter.from_pretrained(segmenter.folder, device="cpu")
+    found = model.predict(photo[0] / "a.png", refine=method)
+    assert np.array_equal(found, read_mask(tmp_path / "out/masks/a.png"))
+    with pytest.raises(ConfigError, match="refine must be none, affinity, crf, got 'sharp'"):
+        model.predict(photo[0] / "a.png", refine="sharp")
 
 
 def test_refined_folders_are_not_gone_on_with_plainly(tmp_path, run, segmenter, photo):

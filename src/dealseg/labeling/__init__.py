@@ -10,7 +10,6 @@ from dealseg.labeling.options import (
     label_options,
     threshold_origin,
 )
-from dealseg.labeling.refining import LONG_SIDES
 from dealseg.labeling.scoring import (
     ClassMaps,
     ImageScores,
@@ -22,7 +21,6 @@ from dealseg.labeling.writing import LabelResult, label_dataset
 
 __all__ = [
     "DEFAULT_THRESHOLD",
-    "LONG_SIDES",
     "ClassMaps",
     "ImageScores",
     "LabelOptions",

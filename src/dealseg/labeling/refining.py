@@ -11,12 +11,7 @@ from dealseg.depth import resample_valid, to_space
 from dealseg.errors import DataError
 from dealseg.labeling.options import LabelOptions
 from dealseg.models.sizing import at_long_side
-from dealseg.refine import METHODS, class_probabilities
-
-LONG_SIDES = {"affinity": 320, "crf": 640}
-"""Larger images are refined at this longer side, and the result is brought to their size.
-
-Distances in the refinements are pixels, chosen on images of 416x308; see docs/labeling.md."""
+from dealseg.refine import LONG_SIDES, METHODS, class_probabilities
 
 
 class Guide(NamedTuple):

@@ -15,13 +15,17 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from dealseg.config.checks import require
+from dealseg.config.label import REFINEMENTS
 from dealseg.config.segmenter import SegmenterConfig
 from dealseg.errors import CheckpointError, ConfigError
 from dealseg.models.base import Features, own_randomness
 from dealseg.models.mask_transformer import MaskTransformer
 from dealseg.models.pixels import rgb_array
 from dealseg.models.pyramids import Pyramid, Size
+from dealseg.models.refined_logits import refined_logits
 from dealseg.models.runs import CONFIG_FILE, from_mapping, replacing, write_text
+from dealseg.models.sizing import at_long_side
 from dealseg.models.weights import read_state
 
 FACTS_FILE = "config.json"
@@ -119,17 +123,29 @@ class Segmenter(nn.Module):
 
     @torch.no_grad()
     def predict(
-        self, image: UInt8[np.ndarray, "h w 3"] | Image.Image | str | Path
+        self,
+        image: UInt8[np.ndarray, "h w 3"] | Image.Image | str | Path,
+        refine: str = "none",
     ) -> UInt8[np.ndarray, "h w"]:
         """Return the mask of an image at its own size: 0 background, then the classes in order.
 
         Works with the network as it stands: in evaluation mode after :meth:`from_pretrained`.
 
+        Args:
+            image: RGB, or the file of an image.
+            refine: bring the mask onto edges of colour by `affinity` or `crf` (or `none`), as
+                `dealseg predict --refine` does; better and slower, see docs/predict.md.
+
         Raises:
             DataError: if the file cannot be read or the array is no RGB image.
+            ConfigError: if there is no such refinement.
         """
-        winner, lead = self.best_class(torch.tensor(rgb_array(image)).permute(2, 0, 1))
-        return winner.masked_fill(lead <= 0, 0).cpu().numpy()
+        require(refine in REFINEMENTS, "refine", ", ".join(REFINEMENTS), refine)
+        seen = torch.tensor(rgb_array(image)).permute(2, 0, 1)
+        size, logits = (seen.shape[-2], seen.shape[-1]), self._logits(seen)
+        if refine != "none":
+            logits = refined_logits(logits, seen.to(logits.device).float() / 255, refine)
+        return winning_class(logits, size).cpu().numpy()
 
     @torch.no_grad()
     def best_class(
@@ -139,12 +155,12 @@ class Segmenter(nn.Module):
 
         The lead is the difference of the two logits: where it is positive, the class is the mask's.
         """
-        size = (image.shape[-2], image.shape[-1])
-        factor = self.long_side / max(size)
-        fitted = (max(1, round(size[0] * factor)), max(1, round(size[1] * factor)))
-        scaled = image[None].to(self.mean.device).float() / 255
-        scaled = F.interpolate(scaled, fitted, mode="bilinear", antialias=True)
-        return winner_and_lead(self(scaled)[0], size)
+        return winner_and_lead(self._logits(image), (image.shape[-2], image.shape[-1]))
+
+    def _logits(self, image: UInt8[Tensor, "3 h w"]) -> Float[Tensor, "c h2 w2"]:
+        """Return logits of an image at the size of training."""
+        seen = image[None].to(self.mean.device).float() / 255
+        return self(at_long_side(seen, self.long_side))[0]  # type: ignore[no-any-return]
 
     @classmethod
     def from_pretrained(

@@ -10,7 +10,7 @@ def at_long_side(
 ) -> Float[Tensor, "b 3 h2 w2"]:
     """Return images with `long_side` pixels on their longer side; as they are for None.
 
-    Bilinear, and averaging where images shrink, as :meth:`dealseg.Segmenter.predict` does.
+    Bilinear, and averaging where images shrink.
     """
     if long_side is None:
         return images

@@ -12,10 +12,10 @@ from dealseg.cam import threshold_mask
 from dealseg.labeling import LabelOptions, score_image
 from dealseg.models import Run
 from dealseg.models.placing import half_of
+from dealseg.models.refined_logits import refined_logits
 from dealseg.models.segmenter import winning_class
 from dealseg.models.sizing import at_long_side
 from dealseg.predicting.options import PredictOptions
-from dealseg.predicting.refining import refined
 from dealseg.predicting.windows import Network, windowed_logits
 
 
@@ -100,7 +100,7 @@ class PixelPredictor:
         maps = list(logits)
         if self.options.refine not in (None, "none"):
             method = self.options.refine
-            maps = [refined(*each, method) for each in zip(logits, seen, strict=True)]
+            maps = [refined_logits(*each, method) for each in zip(logits, seen, strict=True)]
         masks = [winning_class(each, size).cpu() for each in maps]
         return [Prediction(mask, each) for mask, each in zip(masks, sure, strict=True)]
 

@@ -5,9 +5,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from dealseg.labeling import LONG_SIDES
 from dealseg.models.sizing import at_long_side
-from dealseg.refine import METHODS
+from dealseg.refine import LONG_SIDES, METHODS
 
 SOFTENING = 3.0
 """Logits are divided by this: a network is surer of its blurred outlines than it should be."""
@@ -16,7 +15,7 @@ _LEAST = 0.05
 """Classes that are less probable than this at every pixel are not refined, which takes time."""
 
 
-def refined(
+def refined_logits(
     logits: Float[Tensor, "c h w"], image: Float[Tensor, "3 h2 w2"], method: str
 ) -> Float[Tensor, "c h3 w3"]:
     """Return class probabilities, background first, refined along the colours of an image.
