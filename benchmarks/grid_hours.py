@@ -2,10 +2,13 @@
 
     python benchmarks/grid_hours.py
     python benchmarks/grid_hours.py --train weaktr=900 seam=60 --label weaktr=40 seam=4
+    python benchmarks/grid_hours.py --work weaktr=0.032/0.047 --rate weaktr=29
 
 Speeds are images a second: of training steps as `benchmarks/method_step.py` prints them, of
-labelling as `benchmarks/labelling.py` does. Without them the columns of hours are left out. Numbers
-of images are those of the real data sets; HOPE's is its least, 120 frames in each of 56 sequences.
+labelling as `benchmarks/labelling.py` does. Instead of them, `--work` takes the TFLOP of an image
+trained and of a view labelled, as `benchmarks/step_cost.py` counts them, and `--rate` the TFLOP a
+second that a GPU sustains. Without either the column of hours is left out. Numbers of images are
+those of the real data sets; HOPE's is its least, 120 frames in each of 56 sequences.
 """
 
 import argparse
@@ -32,7 +35,15 @@ def views(job: Job) -> float:
     return sum(scale**2 for scale in label.scales) * (2 if label.flip else 1)
 
 
-def rows(name: str, train: dict[str, float], label: dict[str, float]) -> list[list[str]]:
+def from_work(words: list[str], rates: dict[str, float], side: int) -> dict[str, float]:
+    """Return speeds in images, or for labelling in views, a second."""
+    split = (word.partition("=") for word in words)
+    return {name: rates[name] / float(work.split("/")[side]) for name, _, work in split}
+
+
+def rows(
+    name: str, train: dict[str, float], label: dict[str, float], view: dict[str, float]
+) -> list[list[str]]:
     """Return a row for each table and method: what it needs beyond the tables before it."""
     found, seen = [], set()
     plan, (images, judged) = expand(grid_of(name)), IMAGES[name]
@@ -44,8 +55,9 @@ def rows(name: str, train: dict[str, float], label: dict[str, float]) -> list[li
             cells = [name, table.spec.name, method, str(len(jobs)), f"{passes / 1e6:.1f}",
                      f"{sum(steps(job, images) for job in jobs):,}",
                      f"{len(jobs) * judged / 1e3:.1f}", f"{views(jobs[0]):.1f}"]  # fmt: skip
-            if method in train and method in label:
-                hours = passes / train[method] / 3600 + len(jobs) * judged / label[method] / 3600
+            speed = label.get(method) or view.get(method, 0.0) / views(jobs[0])
+            if method in train and speed:
+                hours = passes / train[method] / 3600 + len(jobs) * judged / speed / 3600
                 cells.append(f"{hours:.0f}")
             found.append(cells)
     return found
@@ -59,14 +71,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--train", nargs="*", default=[], help="images/s of training, by method")
     parser.add_argument("--label", nargs="*", default=[], help="images/s of labelling, by method")
+    parser.add_argument("--work", nargs="*", default=[], help="TFLOP, METHOD=TRAINED/LABELLED")
+    parser.add_argument("--rate", nargs="*", default=[], help="TFLOP/s of the GPU, METHOD=RATE")
     args = parser.parse_args()
-    train, label = speeds(args.train), speeds(args.label)
+    rates = speeds(args.rate)
+    train = from_work(args.work, rates, 0) | speeds(args.train)
+    label, view = speeds(args.label), from_work(args.work, rates, 1)
     head = ["grid", "table", "method", "trainings", "images, million", "steps",
             "judged, thousand", "views each"]  # fmt: skip
-    head += ["hours"] if train and label else []
+    head += ["hours"] if train and (label or view) else []
     print(f"| {' | '.join(head)} |\n" + "|---" * len(head) + "|")
     for name in IMAGES:
-        for cells in rows(name, train, label):
+        for cells in rows(name, train, label, view):
             print(f"| {' | '.join(cells)} |")
 
 

@@ -10,7 +10,6 @@ peak memory is the allocator's, on a GPU only. Weights are random: they cost the
 """
 
 import argparse
-import contextlib
 import json
 import statistics
 import time
@@ -73,37 +72,46 @@ def measure(case: Case, rounds: int, device: torch.device) -> dict[str, object]:
     """Time whole steps, and the alignment alone on CAMs of the same shape."""
     options = {"classes": case.classes, "backbone": case.backbone, "pretrained": False}
     model = create(case.method, **options).to(device, memory_format=torch.channels_last)
-    freeze_batch_norm(model.train())
+    optimiser = torch.optim.SGD((p for p in model.parameters() if p.requires_grad), lr=1e-6)
+    step = training_step(case, model, optimiser, case.batch, device)
+    whole = median_seconds(step, rounds, device)
+    peak = torch.cuda.max_memory_allocated() / 2**30 if device.type == "cuda" else None
+    part = median_seconds(_alignment(model, *_batch(case, case.batch, device)), rounds, device)
+    return {**vars(case), "step_ms": 1000 * whole, "images_per_s": case.batch / whole,
+            "peak_gib": peak, "deal_ms": 1000 * part, "deal_share": part / whole}  # fmt: skip
+
+
+def _batch(case: Case, size: int, device: torch.device) -> tuple[torch.Tensor, ...]:
+    """Return images, depth and tags."""
     generator = torch.Generator().manual_seed(0)
-    image = torch.rand(case.batch, 3, *case.size, generator=generator).to(device)
-    image = image.contiguous(memory_format=torch.channels_last)
-    depth = 1 + torch.rand(case.batch, 1, *case.size, generator=generator).to(device)
-    tags = torch.zeros(case.batch, case.classes, device=device)
+    image = torch.rand(size, 3, *case.size, generator=generator).to(device)
+    depth = 1 + torch.rand(size, 1, *case.size, generator=generator).to(device)
+    tags = torch.zeros(size, case.classes, device=device)
     tags[:, :2] = 1
-    optimizer = torch.optim.SGD((p for p in model.parameters() if p.requires_grad), lr=1e-6)
+    return image.contiguous(memory_format=torch.channels_last), depth, tags
+
+
+def training_step(
+    case: Case, model: CamModel, optimiser: torch.optim.Optimizer, size: int, device: torch.device
+) -> Callable[[], None]:
+    """Return a step on `size` images: all views, all losses with DEAL, backward and optimiser."""
+    freeze_batch_norm(model.train())
+    image, depth, tags = _batch(case, size, device)
     run = torch.compile(model) if case.compiled else model
-    autocast = (
-        torch.autocast(device.type, torch.bfloat16)
-        if case.precision == "bf16"
-        else contextlib.nullcontext()
-    )
 
     def step() -> None:
-        with autocast:
+        half = torch.autocast(device.type, torch.bfloat16, enabled=case.precision == "bf16")
+        with half:
             outputs = [run(view) for view in model.views(image)]
             terms = model.losses(outputs, tags, case.size)
             cam = model.foreground(outputs[0], model.attach["deal"])
             edges = depth_edges(depth, size=grid_size(*case.size))
             terms["deal"] = align_cams(cam, edges, tags).loss.mean()
         torch.stack([term.float() for term in terms.values()]).sum().backward()
-        optimizer.step()
-        optimizer.zero_grad()
+        optimiser.step()
+        optimiser.zero_grad()
 
-    whole = median_seconds(step, rounds, device)
-    peak = torch.cuda.max_memory_allocated() / 2**30 if device.type == "cuda" else None
-    part = median_seconds(_alignment(model, image, depth, tags), rounds, device)
-    return {**vars(case), "step_ms": 1000 * whole, "images_per_s": case.batch / whole,
-            "peak_gib": peak, "deal_ms": 1000 * part, "deal_share": part / whole}  # fmt: skip
+    return step
 
 
 def _alignment(
