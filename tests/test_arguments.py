@@ -59,6 +59,15 @@ def cook(
     return 0
 
 
+def order(meal: Literal["soup", "pie"]) -> int:
+    """Order a meal.
+
+    Args:
+        meal: which.
+    """
+    return 0
+
+
 def taste(pots: list[str], quiet: bool = True) -> int:
     """Taste from pots.
 
@@ -69,7 +78,7 @@ def taste(pots: list[str], quiet: bool = True) -> int:
     return 0
 
 
-COMMANDS = {"cook": cook, "taste": taste}
+COMMANDS = {"cook": cook, "order": order, "taste": taste}
 
 
 def read(*words):
@@ -165,9 +174,9 @@ def test_a_value_may_hold_an_equals_sign():
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ([], "give a command; there are: cook, taste"),
+        ([], "give a command; there are: cook, order, taste"),
         (["cok"], "no command 'cok'; did you mean cook?"),
-        (["fly"], "no command 'fly'; there are: cook, taste"),
+        (["fly"], "no command 'fly'; there are: cook, order, taste"),
         (["cook"], "cook needs DISH and --out; see dealseg cook --help"),
         (["cook", "soup"], "cook needs --out; see dealseg cook --help"),
         (["taste"], "taste needs POTS; see dealseg taste --help"),
@@ -185,6 +194,7 @@ def test_a_value_may_hold_an_equals_sign():
         (["cook", "s", "--out", "o", "--scales", "1,x"], "--scales: expected float, got x"),
         (["cook", "s", "--out", "o", "--group.pair", "[1]"], "--group.pair: expected 2 numbers"),
         (["cook", "s", "--out", "o", "--group.rate", "-1"], "group.rate must be >= 0, got -1.0"),
+        (["order", "fish"], "MEAL: expected one of 'soup', 'pie', got fish"),
         (["cook", "s", "--out"], "expected one argument"),
         (["cook", "s", "--out", "o", "--config"], "--config: expected one argument"),
         (["cook", "s", "--config", "--out", "o"], "--config: expected one argument"),

@@ -159,12 +159,13 @@ def _explained(message: str, commands: Commands, words: Sequence[str]) -> str:
         near = get_close_matches(found[1], _options({name: commands[name]}), 1)
         hint = f"did you mean --{near[0]}?" if near else f"see dealseg {name} --help"
         return f"{name} knows no option --{found[1]}{where}; {hint}"
-    return _explained_value(line)
+    return _explained_value(line, _required(commands[name]) - set(ASKED))
 
 
-def _explained_value(line: str) -> str:
+def _explained_value(line: str, positional: set[str]) -> str:
     if found := re.search(r'Parser key "([\w.]+)": (.+?)\.? (?:Got|Given) value: (.*)$', line):
-        return f"--{found[1]}: expected {_expected(found[2])}, got {found[3]}"
+        shown = found[1].upper() if found[1] in positional else f"--{found[1]}"
+        return f"{shown}: expected {_expected(found[2])}, got {found[3]}"
     if found := re.search(r'^Parser key "([\w.]+)": (.+)$', line):
         return f"--{found[1]}: {found[2]}"
     return f"--config: {line}" if re.match(r"(Problems parsing|Unexpected) config", line) else line

@@ -58,7 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the end
         return 128 + 13
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on (train: with --resume)", file=sys.stderr)
+        told = "interrupted; the same command goes on (trainings: with --resume)"
+        print(told, file=sys.stderr)
         return 130
     except (DealsegError, OSError, ValueError) as error:
         if os.environ.get("DEALSEG_DEBUG"):  # for tracebacks
