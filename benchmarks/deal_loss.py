@@ -154,6 +154,17 @@ def peak_megabytes(work: Callable[[], object]) -> float:
     return peak / 2**20
 
 
+def peak_on(work: Callable[[], object], device: str) -> float:
+    """Return the mebibytes that tensors made by `work` hold at once, on a CPU or a GPU."""
+    if device == "cpu":
+        return peak_megabytes(work)
+    work()
+    held = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    work()
+    return (torch.cuda.max_memory_allocated() - held) / 2**20
+
+
 def measure(part: str, args: argparse.Namespace, grid: tuple[int, int]) -> list[dict[str, object]]:
     """Return one row for each number of threads."""
     inputs, depth = random_inputs(part, args, grid)

@@ -22,7 +22,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from deal_loss import best_milliseconds, peak_megabytes
+from deal_loss import best_milliseconds, peak_on
 from dealseg.losses import View, cross_equivariance, equivariance, min_pooling, siamese_losses
 from dealseg.losses.bilinear import at_size
 
@@ -124,17 +124,6 @@ def check_agreement(case: dict, device: str) -> None:
         )
 
 
-def peak(work: Callable[[], object], device: str) -> float:
-    """Return the most MiB that tensors made by `work` hold at once."""
-    if device == "cpu":
-        return peak_megabytes(work)
-    work()
-    held = torch.cuda.memory_allocated()
-    torch.cuda.reset_peak_memory_stats()
-    work()
-    return (torch.cuda.max_memory_allocated() - held) / 2**20
-
-
 def measure(case: dict, device: str, rounds: int) -> dict[str, object]:
     """Return time and memory of each form."""
     check_agreement(case, device)
@@ -149,7 +138,7 @@ def measure(case: dict, device: str, rounds: int) -> dict[str, object]:
         return run
 
     works = {name: work(form) for name, form in FORMS.items()}
-    memory = {name: peak(each, device) for name, each in works.items()}
+    memory = {name: peak_on(each, device) for name, each in works.items()}
     return {"case": case, "ms": best_milliseconds(works, rounds), "mib": memory}
 
 

@@ -11,15 +11,12 @@ it.
 """
 
 import argparse
-import weakref
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_map_only
 from torch.utils.flop_counter import FlopCounterMode
 
+from deal_loss import peak_megabytes
 from dealseg.models import CamModel, create
 from method_step import ORIGINAL, Case, training_step
 
@@ -30,65 +27,38 @@ BATCHES = {"cam": (1, 2), "weaktr": (8, 16), "seam": (1, 2)}
 """Large enough for activations to be more than what else there is."""
 
 
-class AliveBytes(TorchDispatchMode):
-    """Counts the bytes of all tensors made while it is on, now and at most."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.now = self.peak = 0
-        self._known: set[int] = set()
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        found = func(*args, **(kwargs or {}))
-        tree_map_only(torch.Tensor, self._count, found)
-        return found
-
-    def _count(self, tensor: torch.Tensor) -> None:
-        storage = tensor.untyped_storage()
-        if storage._cdata not in self._known:
-            self._known.add(storage._cdata)
-            self.now += storage.nbytes()
-            self.peak = max(self.peak, self.now)
-            weakref.finalize(storage, self._forget, storage._cdata, storage.nbytes())
-
-    def _forget(self, which: int, size: int) -> None:
-        self._known.discard(which)
-        self.now -= size
-
-
 def built(case: Case) -> CamModel:
     return create(case.method, classes=case.classes, backbone=case.backbone, pretrained=False)
 
 
-def counted(work: Callable[[], None]) -> tuple[int, int]:
-    """Return the operations of a call, and the most bytes of its tensors alive at once."""
+def operations(work: Callable[[], object]) -> int:
     flops = FlopCounterMode(display=False)
-    with AliveBytes() as alive, flops:
+    with flops:
         work()
-    return flops.get_total_flops(), alive.peak
+    return flops.get_total_flops()
 
 
-def trained(case: Case, batch: int) -> tuple[int, int]:
-    """Return operations and peak bytes of a step on a batch, weights and their moments included."""
+def trained(case: Case, batch: int) -> tuple[int, float]:
+    """Return operations and peak GiB of a step on a batch, weights and their moments included."""
     model = built(case)
     learning = [p for p in model.parameters() if p.requires_grad]
     fixed = [p for p in model.parameters() if not p.requires_grad]
-    kept = _bytes(fixed) + COPIES[case.method] * _bytes(learning)
+    kept = _gibibytes(fixed) + COPIES[case.method] * _gibibytes(learning)
     optimiser = torch.optim.SGD(learning, lr=1e-6)  # without moments: they are added
-    flops, peak = counted(training_step(case, model, optimiser, batch, torch.device("cpu")))
-    return flops, peak + kept
+    step = training_step(case, model, optimiser, batch, torch.device("cpu"))
+    return operations(step), peak_megabytes(step) / 1024 + kept
 
 
 def labelled(case: Case) -> int:
     """Return the operations of looking at one image."""
     model = built(case).eval()
     image = torch.rand(1, 3, *LABELLED)
-    with torch.inference_mode(False), torch.no_grad():
-        return counted(lambda: model.foreground(model(image), model.label_cam).sum().item())[0]
+    with torch.no_grad():
+        return operations(lambda: model.foreground(model(image), model.label_cam))
 
 
-def _bytes(tensors: Any) -> int:
-    return sum(each.numel() * each.element_size() for each in tensors)
+def _gibibytes(tensors: Iterable[torch.Tensor]) -> float:
+    return sum(each.numel() * each.element_size() for each in tensors) / 2**30
 
 
 def row(case: Case) -> list[str]:
@@ -98,8 +68,8 @@ def row(case: Case) -> list[str]:
     each = (large - small) / (high - low)
     whole = small + (case.batch - low) * each
     return [case.method, case.backbone, f"{case.size[0]}x{case.size[1]}", str(case.batch),
-            f"{flops / low / 1e12:.3f}", f"{labelled(case) / 1e12:.3f}", f"{each / 2**30:.2f}",
-            f"{whole / 2**30:.1f}"]  # fmt: skip
+            f"{flops / low / 1e12:.3f}", f"{labelled(case) / 1e12:.3f}", f"{each:.2f}",
+            f"{whole:.1f}"]  # fmt: skip
 
 
 def main() -> None:

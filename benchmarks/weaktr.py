@@ -24,7 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from deal_loss import best_milliseconds, peak_megabytes
+from deal_loss import best_milliseconds, peak_on
 from dealseg.models import WeakTr, create
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
@@ -85,17 +85,6 @@ def flat(result: tuple[Logits, list[Tensor]]) -> list[Tensor]:
     return [*result[0].values(), *result[1]]
 
 
-def peak(work: Callable[[], object], device: str) -> float:
-    """Return the mebibytes that a call adds at its peak."""
-    if device == "cpu":
-        return peak_megabytes(work)
-    work()
-    held = torch.cuda.memory_allocated()
-    torch.cuda.reset_peak_memory_stats()
-    work()
-    return (torch.cuda.max_memory_allocated() - held) / 2**20
-
-
 def timed(work: Callable[[], object], device: str) -> Callable[[], None]:
     def run() -> None:
         work()
@@ -112,7 +101,7 @@ def measure(name: str, works: dict[str, Callable[[], Logits]], model: WeakTr, ar
     memory = {}
     for form, work in works.items():
         model.zero_grad(set_to_none=True)
-        memory[form] = peak(
+        memory[form] = peak_on(
             lambda work=work: (work(), model.zero_grad(set_to_none=True)), args.device
         )
     times = best_milliseconds(

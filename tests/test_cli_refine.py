@@ -181,7 +181,7 @@ def test_options_that_cannot_work_are_refused_in_one_line(tmp_path, capsys, run,
     ("words", "said"),
     [
         (("--threshold", "auto"), "threshold auto is for runs"),
-        (("--refine", "crf"), "refine crf is for runs"),
+        (("--refine", "crf"), "refine crf is for runs and segmenters"),
     ],
 )
 def test_finished_masks_are_judged_as_they_are(tmp_path, capsys, run, data, words, said):

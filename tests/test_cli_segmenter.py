@@ -151,6 +151,32 @@ def test_it_learns_what_colours_say_and_is_judged_without_tags(made, tmp_path, c
     assert (found == truth).mean() > 0.8
 
 
+@pytest.mark.parametrize("method", ["crf", "affinity"])
+def test_refined_it_is_judged_as_the_masks_that_predict_refines(made, run, tmp_path, method):
+    data, out = str(made / "data"), tmp_path / "masks"
+    names = (made / "data/splits/val.txt").read_text().split()
+    (tmp_path / "images").mkdir()
+    for name in names:
+        shutil.copy(next((made / "data/images").glob(f"{name}.*")), tmp_path / "images")
+    words = ["--out", str(out), "--refine", method]
+    assert main(["predict", str(run), str(tmp_path / "images"), *words]) == 0
+    judged = tmp_path / "judged.json"
+    words = ["--split", "val", "--out", str(judged)]
+    assert main(["evaluate", str(run), data, *words, "--refine", method]) == 0
+    assert main(["evaluate", str(out), data, "--split", "val"]) == 0
+    found, expected = (json.loads(f.read_text()) for f in (judged, out / "evaluation.json"))
+    for figure in ("iou", "boundary_iou", "contour_f"):
+        assert found["fixed"][figure] == expected["fixed"][figure]
+    assert found["oracle"]["mean_iou"] >= found["fixed"]["mean_iou"]
+    assert found["source"]["refinement"] == f"{method} along colour alone"
+
+
+def test_a_segmenter_is_not_refined_along_depth(made, run, capsys):
+    words = ["evaluate", str(run), str(made / "data"), "--refine", "crf", "--refine-depth", "true"]
+    assert main(words) == 2
+    assert "refine_depth is for runs" in capsys.readouterr().err
+
+
 def test_ignored_pixels_and_masks_give_no_gradient(made, own, tmp_path):
     for name in ("000", "001"):
         write(own / "masks" / f"{name}.png", np.full((48, 64), 255, np.uint8))

@@ -47,12 +47,14 @@ class SegmenterScores:
     """The scored images of a segmenter, which sees neither tags nor depth.
 
     The score of a pixel is the probability of its best class against the background alone: above
-    the threshold 0.5 it is the class with the largest logit of all.
+    the threshold 0.5 it is the class with the largest logit of all. Of refined probabilities it is
+    half of one more than the best class is ahead by, with the same meaning of 0.5.
 
     Args:
         model: the network, in evaluation mode.
         dataset: its images; only those with ground truth are scored.
         source: its folder, for messages.
+        refine: how its masks are refined, along colour.
 
     Raises:
         DataError: if the classes are not the data set's.
@@ -60,20 +62,23 @@ class SegmenterScores:
 
     threshold = 0.5
 
-    def __init__(self, model: Segmenter, dataset: RgbdDataset, source: Path) -> None:
+    def __init__(
+        self, model: Segmenter, dataset: RgbdDataset, source: Path, refine: str = "none"
+    ) -> None:
         if dataset.classes != model.classes:
             raise DataError(
                 f"{dataset.root}: its classes {list(dataset.classes)} are not those of the "
                 f"segmenter {source}: {list(model.classes)}"
             )
-        self.model, self.dataset = model, dataset
+        self.model, self.dataset, self.refine = model, dataset, refine
 
     def __iter__(self) -> Iterator[ScoredImage]:
         """Yield winner and score of each image."""
         for index, name in enumerate(self.dataset.names):
             if self.dataset.mask(index) is not None:
-                winner, lead = self.model.best_class(self.dataset.image(index))
-                yield ScoredImage(name, winner.cpu(), lead.sigmoid().cpu())
+                winner, lead = self.model.best_class(self.dataset.image(index), self.refine)
+                score = lead.sigmoid() if self.refine == "none" else (1 + lead) / 2
+                yield ScoredImage(name, winner.cpu(), score.cpu())
 
 
 def judge(
@@ -112,9 +117,9 @@ def judge(
     found: RunScores | SegmenterScores | MaskFolder | CamFolder
     info = None
     if is_segmenter(source):
-        found = SegmenterScores(Segmenter.from_pretrained(source, place), dataset, source)
-        checksum = hashlib.sha256((source / TENSORS_FILE).read_bytes()).hexdigest()
-        info = SourceInfo("segmenter", str(source), "none", str(source), checksum)
+        model = Segmenter.from_pretrained(source, place)
+        found = SegmenterScores(model, dataset, source, options.refine)
+        info = _segmenter_info(source, options)
     elif (source / CONFIG_FILE).is_file():
         run = load_run(source, place)
         options, threshold_origin = with_threshold(run, dataset, options, threshold_origin)
@@ -123,7 +128,7 @@ def judge(
     else:
         found = open_source(source)
     if not isinstance(found, RunScores):
-        _require_plain(source, options)
+        _require_possible(source, options, segmenter=isinstance(found, SegmenterScores))
     threshold, origin = options.threshold, threshold_origin
     if isinstance(found, SegmenterScores) and origin != "user":
         threshold, origin = found.threshold, "largest logit"
@@ -148,12 +153,24 @@ def _run_info(run: Run, options: LabelOptions) -> SourceInfo:
     return SourceInfo("run", str(run.path), tags, str(run.path), run.weights_sha256, said)
 
 
-def _require_plain(source: Path, options: LabelOptions) -> None:
-    """Refuse what is for runs only.
+def _segmenter_info(source: Path, options: LabelOptions) -> SourceInfo:
+    checksum = hashlib.sha256((source / TENSORS_FILE).read_bytes()).hexdigest()
+    said = None if options.refine == "none" else f"{options.refine} along {_ALONG[False]}"
+    return SourceInfo("segmenter", str(source), "none", str(source), checksum, said)
+
+
+def _require_possible(source: Path, options: LabelOptions, *, segmenter: bool) -> None:
+    """Refuse what is for runs only, and for segmenters.
 
     Raises:
-        ConfigError: for an automatic threshold or refinement.
+        ConfigError: for an automatic threshold, refinement of masks, or of a segmenter along depth.
     """
-    asked = "threshold auto" if options.auto_threshold else f"refine {options.refine}"
-    if options.auto_threshold or options.refine != "none":
-        raise ConfigError(f"{asked} is for runs, whose CAMs are made anew; {source} is no run")
+    if options.auto_threshold:
+        raise ConfigError(f"threshold auto is for runs, whose CAMs are made anew; {source} is none")
+    if options.refine != "none" and not segmenter:
+        raise ConfigError(
+            f"refine {options.refine} is for runs and segmenters, whose masks are made anew; "
+            f"{source} is neither"
+        )
+    if options.refine != "none" and options.refine_depth is True:
+        raise ConfigError(f"refine_depth is for runs; {source}, a segmenter, sees no depth")

@@ -147,8 +147,8 @@ def evaluate(
         flip: as in `label`, for a run.
         tags: as in `label`, for a run.
         tags_from: as in `label`; auto for masks and CAMs.
-        refine: as in `label`, for a run; the ORACLE figure is then that of the scores refined at
-            the fixed threshold.
+        refine: as in `label`, for a run, and as in `predict`, for a segmenter; the ORACLE figure of
+            a run is then that of the scores refined at the fixed threshold.
         refine_depth: as in `label`, for a run.
         depth_folder: as in `label`, for a run.
         protocol: thresholds tried for the ORACLE figure: all 101 (full), SEAM's 0.00-0.59, or

@@ -140,27 +140,27 @@ class Segmenter(nn.Module):
             DataError: if the file cannot be read or the array is no RGB image.
             ConfigError: if there is no such refinement.
         """
-        require(refine in REFINEMENTS, "refine", ", ".join(REFINEMENTS), refine)
-        seen = torch.tensor(rgb_array(image)).permute(2, 0, 1)
-        size, logits = (seen.shape[-2], seen.shape[-1]), self._logits(seen)
-        if refine != "none":
-            logits = refined_logits(logits, seen.to(logits.device).float() / 255, refine)
-        return winning_class(logits, size).cpu().numpy()
+        winner, lead = self.best_class(torch.tensor(rgb_array(image)).permute(2, 0, 1), refine)
+        return winner.masked_fill(lead <= 0, 0).cpu().numpy()
 
     @torch.no_grad()
     def best_class(
-        self, image: UInt8[Tensor, "3 h w"]
+        self, image: UInt8[Tensor, "3 h w"], refine: str = "none"
     ) -> tuple[UInt8[Tensor, "h w"], Float[Tensor, "h w"]]:
         """Return the best class (1..k) at each pixel of an image, and its lead over background.
 
-        The lead is the difference of the two logits: where it is positive, the class is the mask's.
-        """
-        return winner_and_lead(self._logits(image), (image.shape[-2], image.shape[-1]))
+        The lead is the difference of the two logits, refined of the two probabilities: where it is
+        positive, the class is the mask's.
 
-    def _logits(self, image: UInt8[Tensor, "3 h w"]) -> Float[Tensor, "c h2 w2"]:
-        """Return logits of an image at the size of training."""
+        Raises:
+            ConfigError: if there is no such refinement.
+        """
+        require(refine in REFINEMENTS, "refine", ", ".join(REFINEMENTS), refine)
         seen = image[None].to(self.mean.device).float() / 255
-        return self(at_long_side(seen, self.long_side))[0]  # type: ignore[no-any-return]
+        maps = self(at_long_side(seen, self.long_side))[0]
+        if refine != "none":
+            maps = refined_logits(maps, seen[0], refine)
+        return winner_and_lead(maps, (image.shape[-2], image.shape[-1]))
 
     @classmethod
     def from_pretrained(
