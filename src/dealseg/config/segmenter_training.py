@@ -38,8 +38,8 @@ class SegmenterLossConfig:
     """What is minimised; `docs/segmenter.md` has the measurements behind the defaults.
 
     Attributes:
-        name: cross-entropy; generalised or symmetric cross-entropy, which wrong labels mislead
-            less; or gradient-clipping, WeakTr's.
+        name: symmetric or generalised cross-entropy, which wrong labels mislead less; cross-entropy
+            itself; or gradient-clipping, WeakTr's.
         q: of generalised, from 0 (cross-entropy) to 1 (mean absolute error).
         reverse: of symmetric, the weight of the reverse cross-entropy.
         clip_start: of gradient-clipping, the mean loss below which it starts.
@@ -51,7 +51,7 @@ class SegmenterLossConfig:
             0 is off.
     """
 
-    name: Loss = "cross-entropy"
+    name: Loss = "symmetric"
     q: float = 0.7
     reverse: float = 1.0
     clip_start: float = 1.2
@@ -66,6 +66,8 @@ class SegmenterLossConfig:
         require(0 < self.q <= 1, "loss.q", "in (0, 1]", self.q)
         require(self.clip_patches >= 1, "loss.clip_patches", ">= 1", self.clip_patches)
         require(0 <= self.smoothing < 1, "loss.smoothing", "in [0, 1)", self.smoothing)
+        used = not self.smoothing or self.name == "cross-entropy"
+        require(used, "loss.smoothing", "0 unless loss.name is cross-entropy", self.smoothing)
         require(0 <= self.balance <= 1, "loss.balance", "in [0, 1]", self.balance)
         for name in ("reverse", "clip_start", "confidence"):
             require(getattr(self, name) >= 0, f"loss.{name}", ">= 0", getattr(self, name))
