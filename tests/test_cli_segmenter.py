@@ -169,6 +169,7 @@ def test_refined_it_is_judged_as_the_masks_that_predict_refines(made, run, tmp_p
         assert found["fixed"][figure] == expected["fixed"][figure]
     assert found["oracle"]["mean_iou"] >= found["fixed"]["mean_iou"]
     assert found["source"]["refinement"] == f"{method} along colour alone"
+    assert "refined once" not in found["oracle"]["note"]  # no threshold is in the refinement
 
 
 def test_a_segmenter_is_not_refined_along_depth(made, run, capsys):

@@ -124,7 +124,7 @@ def _oracle_note(result: EvaluationResult) -> str:
             f"the threshold was chosen with the ground truth, among those that protocol "
             f"{protocol.protocol} tried: not a result"
         )
-    if result.source.refinement is None:
+    if result.source.refinement is None or result.source.kind == "segmenter":
         return note
     return f"{note}; of scores refined once, at the fixed threshold"
 
