@@ -6,7 +6,7 @@ r"""Draw the chain on a few images: tags, CAM masks, refined masks, segmenter, g
     dealseg label DEMO/deal DEMO/data --split train --threshold auto --refine crf \
       --out DEMO/train-crf
     dealseg train-segmenter DEMO/data --labels DEMO/train-crf --out DEMO/segmenter
-    dealseg predict DEMO/segmenter DEMO/data --split val --out DEMO/predicted
+    dealseg predict DEMO/segmenter DEMO/data --split val --refine crf --out DEMO/predicted
     python benchmarks/chain_picture.py DEMO docs/images/chain.png
 
 The images are spread evenly over `val`; nobody picked them.
@@ -24,7 +24,7 @@ from dealseg.data.mask_set import open_masks
 from dealseg.draw import overlay
 from dealseg.report.experiment_figures import picture_sheet
 
-COLUMNS = ("image", "CAM and threshold", "refined (CRF)", "segmenter, no tags", "ground truth")
+COLUMNS = ("image", "CAM and threshold", "refined (CRF)", "segmenter + CRF, no tags", "ground truth")
 FOLDERS = ("val-none", "val-crf", "predicted")
 IMAGES = 4
 WIDTH = 900
