@@ -19,6 +19,7 @@ _STYLES = ("-", "-.", ":")
 _BAND = 0.15  # opacity of a standard deviation
 _ASIDE = 0.06  # between bars at the same x
 _LETTERS = 14  # to the inch
+_LINE = 0.18  # inches of a line of a legend
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,8 @@ def course_figure(
         return None
     columns = min(columns, len(panels))
     rows = -(-len(panels) // columns)
-    figure = Figure(figsize=(5.2 * columns, 3.9 * rows), layout="constrained")
+    lines = max(len(panel.courses) for panel in panels)
+    figure = Figure(figsize=(5.2 * columns, (3.5 + _LINE * lines) * rows), layout="constrained")
     for place, panel in enumerate(panels):
         axes = figure.add_subplot(rows, columns, place + 1)
         style_axes(axes, panel.across, LIGHT)
@@ -83,7 +85,9 @@ def course_figure(
             axes.set_xlim(-0.4, len(names) - 0.6)
         axes.set_ylabel(up, color=LIGHT.ink)
         axes.set_title(drawable(panel.title), fontsize=11, color=LIGHT.ink, parse_math=False)
-        for text in axes.legend(frameon=False, fontsize=9, handlelength=4).get_texts():
+        # below the axes: within, it would lie over bars
+        below: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.17)}
+        for text in axes.legend(frameon=False, fontsize=9, handlelength=4, **below).get_texts():
             text.set_parse_math(False)
     if any(deviation for p in panels for course in p.courses for _, _, deviation in course.points):
         figure.supxlabel(note, fontsize=8, color=LIGHT.ink)
