@@ -24,7 +24,13 @@ from dealseg.data.mask_set import open_masks
 from dealseg.draw import overlay
 from dealseg.report.experiment_figures import picture_sheet
 
-COLUMNS = ("image", "CAM and threshold", "refined (CRF)", "segmenter + CRF, no tags", "ground truth")
+COLUMNS = (
+    "image",
+    "CAM and threshold",
+    "refined (CRF)",
+    "segmenter + CRF, no tags",
+    "ground truth",
+)
 FOLDERS = ("val-none", "val-crf", "predicted")
 IMAGES = 4
 WIDTH = 900
