@@ -28,7 +28,7 @@ COLUMNS = (
     "image",
     "CAM and threshold",
     "refined (CRF)",
-    "segmenter + CRF, no tags",
+    "segmenter + CRF",
     "ground truth",
 )
 FOLDERS = ("val-none", "val-crf", "predicted")
