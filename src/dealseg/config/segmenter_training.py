@@ -10,6 +10,14 @@ from dealseg.config.segmenter import SegmenterConfig
 
 Loss = Literal["cross-entropy", "generalised", "symmetric", "gradient-clipping"]
 LOSSES = ("cross-entropy", "generalised", "symmetric", "gradient-clipping")
+READ_BY: dict[str, Loss] = {
+    "q": "generalised",
+    "reverse": "symmetric",
+    "clip_start": "gradient-clipping",
+    "clip_patches": "gradient-clipping",
+    "smoothing": "cross-entropy",
+}
+"""Options that only one loss reads: with another one they would be passed over in silence."""
 
 
 @dataclass(frozen=True)
@@ -66,11 +74,13 @@ class SegmenterLossConfig:
         require(0 < self.q <= 1, "loss.q", "in (0, 1]", self.q)
         require(self.clip_patches >= 1, "loss.clip_patches", ">= 1", self.clip_patches)
         require(0 <= self.smoothing < 1, "loss.smoothing", "in [0, 1)", self.smoothing)
-        used = not self.smoothing or self.name == "cross-entropy"
-        require(used, "loss.smoothing", "0 unless loss.name is cross-entropy", self.smoothing)
         require(0 <= self.balance <= 1, "loss.balance", "in [0, 1]", self.balance)
         for name in ("reverse", "clip_start", "confidence"):
             require(getattr(self, name) >= 0, f"loss.{name}", ">= 0", getattr(self, name))
+        for name, loss in READ_BY.items():
+            value, usual = getattr(self, name), type(self).__dataclass_fields__[name].default
+            expected = f"{usual} unless loss.name is {loss}"
+            require(value == usual or self.name == loss, f"loss.{name}", expected, value)
 
 
 @dataclass(frozen=True)
