@@ -15,13 +15,14 @@ def looks(kind, stride, factor=3.0, dtype=torch.float64):
     maps = torch.randn(2, rows, columns, generator=torch.Generator().manual_seed(4), dtype=dtype)
     if kind == "colour":
         return Look(factor * image), maps
-    known = valid[0] if kind == "some depth" else torch.ones_like(valid[0])
+    known = valid[0] if kind == "some depth" else None
     return Look(factor * image, depth[0], known, slack=0.6), maps
 
 
 def expected(pixels, maps, stride):
-    known = pixels.valid if pixels.depth is not None else torch.zeros_like(pixels.colour[0]).bool()
-    depth = pixels.depth if pixels.depth is not None else pixels.colour[0]
+    depth = pixels.colour[0] if pixels.depth is None else pixels.depth
+    known = torch.full_like(depth, pixels.depth is not None).bool()
+    known = known if pixels.valid is None else pixels.valid
     return oracle.to_pixels(maps, pixels.colour, depth, known, stride, pixels.slack)
 
 

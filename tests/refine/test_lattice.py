@@ -2,7 +2,10 @@
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
+from dealseg.refine import lattice as lattice_module
 from dealseg.refine.lattice import build_lattice
 from oracles.refine import gaussian
 
@@ -61,3 +64,36 @@ def test_order_of_points_does_not_matter():
 def test_a_single_point_gets_itself():
     value = build_lattice(torch.zeros(1, 2).double()).filter(torch.ones(1, 1).double())
     assert 0.4 < float(value) <= 1
+
+
+KEYS = st.integers(-(2**63), 2**63 - 1) | st.integers(-3, 3) | st.integers(2**63 - 4, 2**63 - 1)
+
+
+@given(keys=st.sets(KEYS, min_size=1, max_size=60), others=st.lists(KEYS, max_size=30))
+def test_keys_are_found_where_bisection_finds_them(keys, others):
+    keys = sorted(keys)
+    wanted = torch.tensor([*others, *keys[::2]])
+    expected = [keys.index(each) if each in keys else len(keys) for each in wanted.tolist()]
+    found = lattice_module._places(torch.tensor(keys), wanted)
+    assert found.dtype == torch.int32
+    assert found.tolist() == expected
+
+
+def test_keys_that_all_share_a_bucket_are_found():
+    keys = torch.arange(500) * 2
+    wanted = torch.arange(-3, 1003).view(2, -1)
+    expected = [k // 2 if k % 2 == 0 and 0 <= k < 1000 else 500 for k in range(-3, 1003)]
+    assert lattice_module._places(keys, wanted).flatten().tolist() == expected
+
+
+@pytest.mark.parametrize("count", [1, 2**13, 2**13 + 1, 2**15 - 1, 2**15, 2**15 + 9])
+def test_keys_are_sorted_with_equal_ones_in_their_order(count):
+    generator = torch.Generator().manual_seed(count)
+    keys = torch.randint(-(2**63), 2**63 - 1, (count // 3 + 1,), generator=generator)
+    keys[-1] = 2**63 - 1  # as what shorter ones are filled up with
+    keys = keys[torch.randint(len(keys), (count,), generator=generator)]
+    found, order = lattice_module._sorted(keys)
+    listed = keys.tolist()
+    expected = sorted(range(count), key=listed.__getitem__)
+    assert order.tolist() == expected
+    assert torch.equal(found, keys[order])

@@ -67,7 +67,7 @@ def local_affinity(
     if not dilations or min(dilations) < 1:
         raise ValueError(f"dilations must be pixels >= 1, got {tuple(dilations)}")
     require_positive(colour_scale=colour_scale, depth_scale=depth_scale, depth_floor=depth_floor)
-    maps, image, z, known = checked(probabilities, image, depth, valid)
+    maps, image, z, known, _ = checked(probabilities, image, depth, valid)
     pairs = _pairs(maps.shape[-2], maps.shape[-1], dilations)
     if not pairs or iterations == 0:
         return probabilities.clone()

@@ -11,7 +11,7 @@ from torch import Tensor
 
 _OWN, _BESIDE = (0, 0), ((-1, 0), (1, 0), (0, -1), (0, 1))  # the corners as well change nothing
 _SHARPNESS = 0.7  # deviation, in cells, of the spatial weight of the way back
-_FARTHEST = 100.0  # squared distances are cut here; other weights would be denormal or overflow
+_LARGEST = 50.0  # logarithms of weights are cut here; others would be denormal or overflow
 
 Window = tuple[EllipsisType, slice, slice]
 """Rows and columns of a ringed grid: every cell's neighbour on one side."""
@@ -24,7 +24,7 @@ class Look:
     Attributes:
         colour: in deviations of the kernel of colour.
         depth: in deviations of the kernel of colour and depth, 0 where invalid; None if all is.
-        valid: where there is depth; None if nowhere.
+        valid: where there is depth; None if everywhere, or if there is none.
         slack: deviation of colour in the kernel of colour alone, divided by that beside depth.
     """
 
@@ -39,8 +39,10 @@ class Look:
         A cell has a depth where at least half of it has; invalid pixels give nothing to it.
         """
         colour = cell_means(self.colour, stride)
-        if self.depth is None or self.valid is None:
+        if self.depth is None:
             return Look(colour)
+        if self.valid is None:
+            return Look(colour, cell_means(self.depth[None], stride)[0], None, self.slack)
         share = cell_means(self.valid.to(colour.dtype)[None], stride)[0]
         total = cell_means((self.depth * self.valid)[None], stride)[0]
         valid = share >= 0.5
@@ -52,12 +54,6 @@ class Look:
         if self.depth is None:
             return self.colour
         return torch.cat([self.slack * self.colour, self.depth[None]])
-
-    def measured(self) -> Float[Tensor, "2 h w"]:
-        """Return depth and 1 where it is valid, 0 elsewhere."""
-        if self.depth is None or self.valid is None:
-            return torch.zeros_like(self.colour[:2])
-        return torch.stack([self.depth, self.valid.to(self.depth.dtype)])
 
 
 def cell_means(maps: Float[Tensor, "c h w"], stride: int) -> Float[Tensor, "c gh gw"]:
@@ -93,45 +89,43 @@ def to_pixels(
     Gaussian range kernel.
     """
     height, width = pixels.colour.shape[-2:]
-    farther, values = _farther(cells, pixels, stride), _ring(maps)
+    liker, values, own = _liker(cells, pixels, stride), _ring(maps), _spatial(_OWN, stride, maps)
     total = maps[:, None].repeat(1, stride**2, 1, 1)
     weights = maps.new_ones(stride**2, *maps.shape[-2:])
     for step in _BESIDE:
         seen = _window(step, maps)
-        apart = farther(seen).add_(_spatial(step, stride, maps) - _spatial(_OWN, stride, maps))
-        weight = apart.clamp_(-_FARTHEST, _FARTHEST).mul_(-0.5).exp_()
+        weight = liker(seen).add_(own - _spatial(step, stride, maps))
+        weight = weight.clamp_(-_LARGEST, _LARGEST).exp_()
         weights += weight
-        for value, sums in zip(values, total, strict=True):
-            sums.addcmul_(weight, value[seen])
-    total /= weights
-    return F.pixel_shuffle(total.flatten(0, 1)[None], stride)[0, :, :height, :width]
+        for sums, beside in zip(total, values[seen].contiguous(), strict=True):
+            sums.addcmul_(weight, beside)
+    return _join(total.div_(weights), stride)[:, :height, :width]
 
 
-def _farther(
-    cells: Look, pixels: Look, stride: int
-) -> Callable[[Window], Float[Tensor, "s2 gh gw"]]:
-    """Return what tells how much less alike pixels are to a cell seen than to their own.
+def _liker(cells: Look, pixels: Look, stride: int) -> Callable[[Window], Float[Tensor, "s2 gh gw"]]:
+    """Return what tells how much more alike pixels are to a cell seen than to their own.
 
-    In squared deviations. Where one kernel holds for all pairs, |g - g_J|^2 - |g - g_0|^2 is
-    |d|^2 - 2 (g - g_0) d with d = g_J - g_0, which takes half of the work.
+    As the logarithm of the kernels' ratio. Where one kernel holds for all pairs, half of
+    |g - g_0|^2 - |g - g_J|^2 is (g - g_0) d - |d|^2 / 2 with d = g_J - g_0, which takes half of the
+    work.
     """
     rows, columns = cells.colour.shape[-2:]
-    if pixels.depth is not None and pixels.valid is not None and not bool(pixels.valid.all()):
+    if pixels.valid is not None:
         fine, near = _by_place(pixels, rows, columns, stride), _ringed(cells)
         least = _apart(fine, near, _window(_OWN, cells.colour))
-        return lambda seen: _apart(fine, near, seen).sub_(least)
+        return lambda seen: torch.sub(least, _apart(fine, near, seen)).mul_(0.5)
     own = cells.features()
-    inward = _split(pixels.features(), rows, columns, stride) - own[:, None]
+    inward = _split(pixels.features(), rows, columns, stride).sub_(own[:, None])
     around = _ring(own)
 
-    def farther(seen: Window) -> Float[Tensor, "s2 gh gw"]:
+    def liker(seen: Window) -> Float[Tensor, "s2 gh gw"]:
         outward = around[seen] - own
-        total = (outward * outward).sum(0).repeat(stride**2, 1, 1)
-        for one, other in zip(inward, outward, strict=True):
-            total.addcmul_(one, other, value=-2)
-        return total
+        alike = torch.addcmul((outward * outward).sum(0) / -2, inward[0], outward[0])
+        for one, other in zip(inward[1:], outward[1:], strict=True):
+            alike.addcmul_(one, other)
+        return alike
 
-    return farther
+    return liker
 
 
 def _window(step: tuple[int, int], maps: Float[Tensor, "c gh gw"]) -> Window:
@@ -151,19 +145,35 @@ def _split(
     right, below = columns * stride - maps.shape[2], rows * stride - maps.shape[1]
     if right or below:
         maps = F.pad(maps[None], (0, right, 0, below), mode="replicate")[0]
-    return F.pixel_unshuffle(maps, stride).view(len(maps), stride**2, rows, columns)
+    apart = maps.view(-1, rows, stride, columns, stride).permute(0, 2, 4, 1, 3)
+    return apart.reshape(-1, stride**2, rows, columns)  # pixel_unshuffle, 3 times as fast
+
+
+def _join(parts: Float[Tensor, "c s2 gh gw"], stride: int) -> Float[Tensor, "c h w"]:
+    """Return the pixels that :func:`_split` has taken apart, borders included."""
+    count, _, rows, columns = parts.shape
+    together = parts.view(count, stride, stride, rows, columns).permute(0, 3, 1, 4, 2)
+    return together.reshape(count, rows * stride, columns * stride)
 
 
 def _by_place(look: Look, rows: int, columns: int, stride: int) -> tuple[Tensor, ...]:
     """Return colour, depth, what depth takes from colour, and validity of pixels by place."""
     colour = _split(look.colour, rows, columns, stride)
-    depth, valid = _split(look.measured(), rows, columns, stride)
+    depth, valid = _split(_measured(look), rows, columns, stride)
     return colour, depth, valid * (1 - look.slack**2), valid
 
 
 def _ringed(look: Look) -> tuple[Tensor, ...]:
     """Return colour, depth and validity of cells, with a ring of copies around."""
-    return _ring(look.colour), *_ring(look.measured())
+    return _ring(look.colour), *_ring(_measured(look))
+
+
+def _measured(look: Look) -> Float[Tensor, "2 h w"]:
+    """Return depth and 1 where it is valid, 0 elsewhere."""
+    if look.depth is None:
+        return torch.zeros_like(look.colour[:2])
+    known = torch.ones_like(look.depth) if look.valid is None else look.valid.to(look.depth.dtype)
+    return torch.stack([look.depth, known])
 
 
 def _ring(maps: Float[Tensor, "c h w"]) -> Float[Tensor, "c h2 w2"]:
@@ -186,7 +196,7 @@ def _apart(
 
 
 def _spatial(step: tuple[int, int], stride: int, like: Tensor) -> Float[Tensor, "s2 1 1"]:
-    """Return the squared distance of each place in a cell to the centre of a cell nearby."""
+    """Return half the squared distance of places in a cell to the centre of a cell nearby."""
     place = (torch.arange(stride, dtype=like.dtype, device=like.device) + 0.5) / stride - 0.5
     apart = ((place - step[0]) ** 2)[:, None] + (place - step[1]) ** 2
-    return (apart / _SHARPNESS**2).view(-1, 1, 1)
+    return (apart / (2 * _SHARPNESS**2)).view(-1, 1, 1)

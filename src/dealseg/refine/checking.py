@@ -3,10 +3,12 @@
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from dealseg.depth import at_least_float32, measured
+
+_IMAGE = (-3, -2, -1)  # the axes of one image of a batch
 
 
 class Inputs(NamedTuple):
@@ -17,12 +19,14 @@ class Inputs(NamedTuple):
         image: as given.
         depth: divided by its spread, 0 where it is not valid; None where no pixel is valid.
         valid: where the depth was measured; None without depth.
+        known: of each image, how many pixels have a depth.
     """
 
     probabilities: Float[Tensor, "b c h w"]
     image: Float[Tensor, "b 3 h w"]
     depth: Float[Tensor, "b 1 h w"] | None
     valid: Bool[Tensor, "b 1 h w"] | None
+    known: tuple[int, ...]
 
 
 def checked(
@@ -45,29 +49,35 @@ def checked(
                 f"{name} must have shape {expected} to fit the probabilities, "
                 f"got {tuple(value.shape)}"
             )
+    if depth is None and valid is not None:
+        raise ValueError("valid says where depth was measured, and there is no depth")
+    given = Inputs(probabilities.to(kind), image.to(kind), None, None, (0,) * batch)
     if depth is None:
-        if valid is not None:
-            raise ValueError("valid says where depth was measured, and there is no depth")
-        return Inputs(probabilities.to(kind), image.to(kind), None, None)
+        return given
     found = measured(depth, valid, "relative")
-    if not bool(found.any()):
-        return Inputs(probabilities.to(kind), image.to(kind), None, None)
-    return Inputs(probabilities.to(kind), image.to(kind), _by_spread(depth.to(kind), found), found)
+    count = found.sum(dim=_IMAGE, keepdim=True)
+    known = tuple(count.flatten().tolist())
+    if not any(known):
+        return given
+    return given._replace(depth=_by_spread(depth.to(kind), found, count), valid=found, known=known)
 
 
 def _by_spread(
-    depth: Float[Tensor, "b 1 h w"], valid: Bool[Tensor, "b 1 h w"]
+    depth: Float[Tensor, "b 1 h w"],
+    valid: Bool[Tensor, "b 1 h w"],
+    count: Int[Tensor, "b 1 1 1"],
 ) -> Float[Tensor, "b 1 h w"]:
     """Return each image's valid depth less its mean, over its mean absolute deviation; else 0.
 
     So no unit, factor or offset of the depth matters. An image of one depth gives 0 everywhere.
     """
-    axes, count = (-3, -2, -1), valid.sum(dim=(-3, -2, -1), keepdim=True).clamp(min=1)
-    known = torch.where(valid, depth, torch.zeros_like(depth))
-    centred = torch.where(valid, known - known.sum(axes, keepdim=True) / count, 0.0)
-    spread = centred.abs().sum(axes, keepdim=True) / count
-    usable = spread > known.abs().amax(axes, keepdim=True) * 8 * torch.finfo(depth.dtype).eps
-    return torch.where(usable, centred / torch.where(usable, spread, 1.0), 0.0)
+    count = count.clamp(min=1)
+    known = torch.where(valid, depth, 0.0)
+    largest = known.abs().amax(_IMAGE, keepdim=True)
+    centred = torch.where(valid, known.sub_(known.sum(_IMAGE, keepdim=True) / count), 0.0)
+    spread = centred.abs().sum(_IMAGE, keepdim=True) / count
+    usable = spread > largest * 8 * torch.finfo(depth.dtype).eps
+    return centred.mul_(torch.where(usable, 1 / spread, 0.0))
 
 
 def require_positive(**options: float) -> None:

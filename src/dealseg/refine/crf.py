@@ -16,7 +16,7 @@ _LEVELS = 255  # colour deviations are given in 8-bit levels, as the field does
 _FAR = 64.0  # squared deviations; what is further weighs under 2e-14, and tiny numbers are slow
 
 Filter = Callable[[Tensor], Tensor]
-"""Kernel sums over all cells: takes and gives rows (n, c)."""
+"""Kernel sums over all cells: takes and gives maps (c, gh, gw)."""
 
 
 @torch.no_grad()
@@ -126,11 +126,12 @@ class _Options:
 
 def _look(inputs: Inputs, index: int, options: _Options) -> Look:
     colour = inputs.image[index] * (_LEVELS / options.bilateral[2])
-    if inputs.depth is None or inputs.valid is None or not bool(inputs.valid[index].any()):
+    if inputs.depth is None or inputs.valid is None or not inputs.known[index]:
         return Look(colour)
     srgb, deviation = options.depth_bilateral
     depth = inputs.depth[index, 0] / deviation
-    return Look(colour, depth, inputs.valid[index, 0], options.bilateral[2] / srgb)
+    valid = None if inputs.known[index] == depth.numel() else inputs.valid[index, 0]
+    return Look(colour, depth, valid, options.bilateral[2] / srgb)
 
 
 def _infer(
@@ -143,9 +144,10 @@ def _infer(
     filters = _filters(cells, counts, options)
 
     def messages(field: Float[Tensor, "c gh gw"]) -> Float[Tensor, "c gh gw"]:
-        rows = field.flatten(1).T.contiguous()
-        total = sum((weight * each(rows) for weight, each in filters), torch.zeros_like(rows))
-        return total.T.contiguous().view(field.shape)
+        total = torch.zeros_like(field)
+        for weight, each in filters:
+            total.add_(each(field), alpha=weight)
+        return total
 
     field = on_cells.softmax(0)
     for _ in range(options.iterations - 1):
@@ -162,14 +164,13 @@ def _filters(
     cells: Look, counts: Float[Tensor, "gh gw"], options: _Options
 ) -> list[tuple[float, Filter]]:
     """Return the kernels of positive weight, normalised, with their weights."""
-    mass = counts.reshape(-1, 1)
     filters = []
     if options.smooth[0] > 0:
         smooth = _positions_alone(counts, options.smooth[1] / options.stride)
-        filters.append((options.smooth[0], _normalised(smooth, mass)))
+        filters.append((options.smooth[0], _normalised(smooth, counts)))
     if options.bilateral[0] > 0:
         places = _places(counts, options.bilateral[1] / options.stride)
-        filters.append((options.bilateral[0], _normalised(_alike(cells, places), mass)))
+        filters.append((options.bilateral[0], _normalised(_alike(cells, places), counts)))
     return filters
 
 
@@ -178,17 +179,11 @@ def _positions_alone(like: Float[Tensor, "gh gw"], deviation: float) -> Filter:
 
     def gaussian(count: int) -> Float[Tensor, "n n"]:
         place = torch.arange(count, dtype=like.dtype, device=like.device) / deviation
-        apart = (place[:, None] - place) ** 2
-        return torch.where(apart < _FAR, torch.exp(-apart / 2), 0.0)
+        apart = (place[:, None] - place).square_()
+        return apart.clamp(max=_FAR).mul_(-0.5).exp_().mul_(apart < _FAR)
 
-    height, width = like.shape
-    vertical, horizontal = gaussian(height), gaussian(width)
-
-    def sums(rows: Float[Tensor, "n c"]) -> Float[Tensor, "n c"]:
-        maps = vertical @ rows.T.reshape(-1, height, width) @ horizontal
-        return maps.flatten(1).T.contiguous()
-
-    return sums
+    vertical, horizontal = (gaussian(side) for side in like.shape)
+    return lambda maps: vertical @ maps @ horizontal
 
 
 def _places(like: Float[Tensor, "gh gw"], deviation: float) -> Float[Tensor, "n 2"]:
@@ -197,11 +192,11 @@ def _places(like: Float[Tensor, "gh gw"], deviation: float) -> Float[Tensor, "n 
     return torch.stack([right, down], dim=1)
 
 
-def _normalised(kernel: Filter, mass: Float[Tensor, "n 1"]) -> Filter:
+def _normalised(kernel: Filter, mass: Float[Tensor, "gh gw"]) -> Filter:
     """Return a kernel over all pixels of cells, divided by the roots of its row and column sums."""
-    scale = kernel(mass).clamp(min=torch.finfo(mass.dtype).tiny).rsqrt()
+    scale = kernel(mass[None]).clamp_(min=torch.finfo(mass.dtype).tiny).rsqrt_()
     weight = mass * scale
-    return lambda rows: scale * kernel(weight * rows)
+    return lambda maps: kernel(weight * maps).mul_(scale)
 
 
 def _alike(cells: Look, places: Float[Tensor, "n 2"]) -> Filter:
@@ -211,17 +206,27 @@ def _alike(cells: Look, places: Float[Tensor, "n 2"]) -> Filter:
     K - V K V + V K' V, whose three parts collapse to one where all or none of the cells are valid.
     """
     features = torch.cat([places, cells.colour.flatten(1).T], dim=1)
-    if cells.depth is None or cells.valid is None or not bool(cells.valid.any()):
-        return build_lattice(features).filter
+    if cells.depth is None or (cells.valid is not None and not bool(cells.valid.any())):
+        return _on_maps(build_lattice(features).filter)
     colour = cells.slack * cells.colour.flatten(1).T
-    with_depth = build_lattice(torch.cat([places, colour, cells.depth.view(-1, 1)], dim=1)).filter
-    if bool(cells.valid.all()):
+    features_with_depth = torch.cat([places, colour, cells.depth.view(-1, 1)], dim=1)
+    with_depth = _on_maps(build_lattice(features_with_depth).filter)
+    if cells.valid is None or bool(cells.valid.all()):
         return with_depth
-    without_depth, known = build_lattice(features).filter, cells.valid.reshape(-1, 1)
+    without_depth, known = _on_maps(build_lattice(features).filter), cells.valid
 
-    def sums(rows: Float[Tensor, "n c"]) -> Float[Tensor, "n c"]:
-        inside = rows * known
-        every, pairs = without_depth(torch.cat([rows, inside], dim=1)).chunk(2, dim=1)
+    def sums(maps: Float[Tensor, "c gh gw"]) -> Float[Tensor, "c gh gw"]:
+        inside = maps * known
+        every, pairs = without_depth(torch.cat([maps, inside])).chunk(2)
         return every + known * (with_depth(inside) - pairs)
+
+    return sums
+
+
+def _on_maps(on_rows: Callable[[Tensor], Tensor]) -> Filter:
+    """Return what a filter of rows (n, c) makes of maps."""
+
+    def sums(maps: Float[Tensor, "c gh gw"]) -> Float[Tensor, "c gh gw"]:
+        return on_rows(maps.flatten(1).T.contiguous()).T.reshape(maps.shape)
 
     return sums
