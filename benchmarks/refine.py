@@ -39,6 +39,7 @@ from dealseg.labeling import class_maps, label_options
 from dealseg.labeling.scoring import tags_of
 from dealseg.metrics import boundary_iou, contour_f, mean_iou
 from dealseg.models import Run, load_run
+from dealseg.process import keep_freed_memory
 from dealseg.refine import class_probabilities, local_affinity, mean_field
 
 try:
@@ -222,6 +223,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    keep_freed_memory()  # as every command does
     dataset = open_dataset(args.data, split=args.split)
     for path in args.runs:
         rows = measure(load_run(path, "cpu"), dataset, args)

@@ -171,6 +171,20 @@ def test_the_map_of_an_image_that_was_replaced_is_made_again(mixed, estimator, t
     assert {name for name in after if after[name] != before[name]} == {"plate/0002.png"}
 
 
+def test_an_image_replaced_by_one_of_as_many_bytes_is_noticed(tmp_path, estimator):
+    for number, name in enumerate(("cup", "plate")):
+        save(tmp_path / f"images/{name}.png", scene(number, (24, 32))[0], compress_level=0)
+    dataset = open_dataset(tmp_path)
+    estimate_depth(dataset, estimator)
+    cup, plate = (tmp_path / f"images/{name}.png" for name in ("cup", "plate"))
+    assert cup.stat().st_size == plate.stat().st_size
+    cup.write_bytes(plate.read_bytes())
+    done = estimate_depth(dataset, estimator)
+    assert (done.written, done.kept, done.renewed) == (1, 1, 1)
+    maps = [(tmp_path / f"depth_estimate/{name}.png").read_bytes() for name in ("cup", "plate")]
+    assert maps[0] == maps[1]
+
+
 def test_maps_that_do_not_say_of_which_image_they_are_count_as_whole(mixed, estimator):
     dataset = open_dataset(mixed)
     estimate_depth(dataset, estimator)

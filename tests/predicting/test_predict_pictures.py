@@ -217,6 +217,16 @@ def test_a_first_stage_run_predicts_its_tags_and_says_so(tmp_path, run):
     assert (said["threshold"], said["threshold_origin"]) == (0.4, "method")
 
 
+def test_the_layout_is_recorded_of_a_data_set_and_not_of_plain_images(tmp_path, run, segmenter):
+    recorded = []
+    for name, options in (("data", ()), ("images", ("--format", "images"))):
+        data = write_folder(tmp_path / "data")
+        out = tmp_path / f"out-{name}"
+        assert run("predict", segmenter.folder, data, "--out", out, *options).code == 0
+        recorded.append(json.loads((out / "labels.json").read_text()).get("data_format"))
+    assert recorded == ["folder", None]
+
+
 def test_a_run_whose_threshold_is_auto_says_that_it_takes_the_methods(tmp_path, run):
     made = write_run(tmp_path / "run")
     label = replace(made.config.label, threshold="auto")

@@ -41,6 +41,8 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "experiment": experiment,
 }
 
+_GO_ON = ("synth", "depth", "noise", "label", "predict", "demo", "experiment")
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return 0, 1 (problems found), 2 (an error) or 130 (interrupted).
@@ -48,6 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     141 if what reads the output has gone, such as `head`.
     """
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
+    name = ""
     try:
         keep_freed_memory()
         name, values = parse(COMMANDS, sys.argv[1:] if argv is None else argv)
@@ -58,11 +61,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the end
         return 128 + 13
     except KeyboardInterrupt:
-        told = "interrupted; the same command goes on (trainings: with --resume)"
-        print(told, file=sys.stderr)
+        print(f"interrupted; {_after(name)}", file=sys.stderr)
         return 130
     except (DealsegError, OSError, ValueError) as error:
         if os.environ.get("DEALSEG_DEBUG"):  # for tracebacks
             raise
         print(f"dealseg: error: {one_line(error)}", file=sys.stderr)
         return 2
+
+
+def _after(name: str) -> str:
+    """Return what a user can do after interrupting a command."""
+    if name in ("train", "train-segmenter"):
+        return "the same command with --resume goes on"
+    return f"the same command {'goes on' if name in _GO_ON else 'starts anew'}"

@@ -1,7 +1,7 @@
 """Estimated depth for a whole data set, beside what there is of a sensor's."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -70,7 +70,7 @@ def estimate_depth(
     """Write a 16-bit depth map for every image that has none in `folder`, and `depth.yaml`.
 
     Maps are written whole or not at all, so an interrupted call goes on where it was. A map whose
-    image has another size in bytes since is made again.
+    image has other bytes since is made again.
 
     Args:
         dataset: whose images are looked at.
@@ -91,7 +91,8 @@ def estimate_depth(
     claim(_folders(dataset, folder), info, _source(estimator, long_side))
     files = [frame.depth_place(dataset.root, folder)[1] for frame in dataset.frames]
     there = [index for index, file in enumerate(files) if file.is_file()]
-    kept = {index for index in there if is_map_of(files[index], dataset.image_path(index))}
+    workers = threads or min(8, os.cpu_count() or 1)
+    kept = _still_true(dataset, files, there, workers)
     todo = [index for index in range(len(files)) if index not in kept]
 
     def write(made: tuple[int, Tensor]) -> float:
@@ -105,7 +106,7 @@ def estimate_depth(
         write_depth(files[index], stored, dataset.image_path(index))
         return stored.beyond
 
-    with ThreadPoolExecutor(threads or min(8, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(workers) as pool:
         size = batch_size or (16 if next(estimator.network.parameters()).is_cuda else 1)
         made = _estimates(pool, dataset, estimator, todo, size, long_side)
         written = ahead(pool, write, made, 2 * size + 8)
@@ -113,6 +114,16 @@ def estimate_depth(
     return DepthResult(
         len(todo), len(kept), len(there) - len(kept), float(np.mean(beyond or [0.0]))
     )
+
+
+def _still_true(
+    dataset: FrameDataset, files: Sequence[Path], there: Sequence[int], workers: int
+) -> set[int]:
+    """Return those of the maps there are that are whole, and of the images as they are now."""
+    with ThreadPoolExecutor(workers) as pool:
+        images = (dataset.image_path(index) for index in there)
+        true = pool.map(is_map_of, (files[index] for index in there), images)
+        return {index for index, holds in zip(there, true, strict=True) if holds}
 
 
 def _require_positive(**options: int | None) -> None:

@@ -1,5 +1,6 @@
 """Estimated depth as 16-bit PNG files: all steps used, 0 kept for "no number"."""
 
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from dealseg.estimating.kinds import Output
 from dealseg.models.runs import replacing
 
 LAST = 2**16 - 1
-_IMAGE_BYTES = "image_bytes"
+_IMAGE_BYTES, _IMAGE_CRC = "image_bytes", "image_crc32"
 _STEPS = (1.0, 2.0, 5.0, 10.0)
 """Millimetres a step may stand for: 65.5 m to 655 m."""
 
@@ -84,7 +85,7 @@ def write_depth(path: Path, stored: StoredDepth, image: Path | None = None) -> N
     Args:
         path: of the PNG.
         stored: the map.
-        image: what it is a map of; its size in bytes goes into the text as well.
+        image: what it is a map of; its size in bytes and its CRC-32 go into the text as well.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     notes = PngInfo()
@@ -92,21 +93,28 @@ def write_depth(path: Path, stored: StoredDepth, image: Path | None = None) -> N
     notes.add_text("offset", repr(stored.offset))
     if image is not None:
         notes.add_text(_IMAGE_BYTES, str(image.stat().st_size))
+        notes.add_text(_IMAGE_CRC, _crc32(image))
     with replacing(path) as partial:
         Image.fromarray(stored.values).save(partial, format="PNG", pnginfo=notes)
 
 
 def is_map_of(path: Path, image: Path) -> bool:
-    """Return whether a file is a map of this image, as far as the image's size in bytes can tell.
+    """Return whether a file is a map of this image, as far as it says of which image it is.
 
     Times do not count, since copying a data set changes them. False for a file that is no picture.
     """
     try:
         with Image.open(path, formats=("PNG",)) as picture:
-            told = picture.info.get(_IMAGE_BYTES)
-        return told is None or told == str(image.stat().st_size)
+            size, checksum = (picture.info.get(key) for key in (_IMAGE_BYTES, _IMAGE_CRC))
+        if size is not None and size != str(image.stat().st_size):
+            return False
+        return checksum is None or checksum == _crc32(image)
     except (OSError, ValueError, SyntaxError):
         return False
+
+
+def _crc32(file: Path) -> str:
+    return f"{zlib.crc32(file.read_bytes()):08x}"
 
 
 def restore(path: Path) -> Float[np.ndarray, "h w"]:

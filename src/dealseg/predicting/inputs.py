@@ -31,6 +31,7 @@ class Pictures:
         classes: of the data set they are of; none for plain files.
         class_ids: the data set's own id of each mask value (as text), if it has ids.
         split: the part of the data set.
+        layout: the format of the data set; None for plain files.
     """
 
     root: Path
@@ -38,6 +39,7 @@ class Pictures:
     classes: tuple[str, ...] = ()
     class_ids: dict[str, int] | None = None
     split: str = "all"
+    layout: str | None = None
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ def _folder(
             if format != "auto" or split is not None:
                 raise
         else:
-            return _of_dataset(open_dataset(root, format=told, split=split), split)
+            return _of_dataset(open_dataset(root, format=told, split=split), split, told)
     if split is not None:
         raise ConfigError(f"split is for data sets; {root} is looked at as a folder of images")
     found = index_files(root, SUFFIXES)
@@ -111,9 +113,10 @@ def _folder(
     return Pictures(root, files)
 
 
-def _of_dataset(dataset: RgbdDataset, split: str | None) -> Pictures:
+def _of_dataset(dataset: RgbdDataset, split: str | None, layout: str) -> Pictures:
     files = {name: dataset.image_path(index) for index, name in enumerate(dataset.names)}
-    return Pictures(dataset.root, files, dataset.classes, class_ids(dataset), split or "all")
+    ids = class_ids(dataset)
+    return Pictures(dataset.root, files, dataset.classes, ids, split or "all", layout)
 
 
 def _below(file: Path, folder: Path | None) -> bool:

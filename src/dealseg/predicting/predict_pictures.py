@@ -91,8 +91,10 @@ def predict_pictures(
         for _ in tqdm(written, total=len(todo), desc="predict", unit="image", disable=None):
             pass
     seconds = time.perf_counter() - began
-    missing = {"unreadable": sorted(unreadable)} if unreadable else {}
-    store.finish((name for name in names if name not in unreadable), **missing)
+    told: dict[str, Any] = {"unreadable": sorted(unreadable)} if unreadable else {}
+    if pictures.layout is not None:
+        told["data_format"] = pictures.layout
+    store.finish((name for name in names if name not in unreadable), **told)
     done, failed = len(todo) - len(unreadable), tuple(unreadable.values())
     return PredictResult(done, len(names) - len(todo), seconds, failed)
 
