@@ -110,13 +110,13 @@ def test_an_automatic_threshold_is_told_written_and_the_same_for_evaluate(
 ):
     told = ok(capsys, "label", run, data, *ONE, "--threshold", "auto", "--out", tmp_path / "m")
     said = manifest(tmp_path / "m")
-    assert said["threshold_origin"] == "auto (Otsu)"
-    assert f"threshold {said['threshold']:g} (auto (Otsu))\n" in told
+    assert said["threshold_origin"] == "auto (most stable)"
+    assert f"threshold {said['threshold']:g} (auto (most stable))\n" in told
     result = tmp_path / "result.json"
     ok(capsys, "evaluate", run, data, *ONE, "--threshold", "auto", "--out", result)
     fixed = json.loads(result.read_text())["fixed"]
     assert fixed["threshold"] == said["threshold"]
-    assert fixed["threshold_origin"] == "auto (Otsu)"
+    assert fixed["threshold_origin"] == "auto (most stable)"
 
 
 def test_undecided_pixels_are_told_and_evaluate_warns_of_them(tmp_path, capsys, run, data):
@@ -135,7 +135,7 @@ def test_what_the_run_says_of_labels_is_what_commands_do(tmp_path, capsys, run, 
     config["label"] |= {**label, "scales": [1.0], "flip": False}
     path.write_text(yaml.safe_dump(config))
     told = ok(capsys, "label", tmp_path / "run", data, "--out", tmp_path / "m")
-    assert "(auto (Otsu))" in told
+    assert "(auto (most stable))" in told
     assert "refined by crf, along colour alone\n" in told
     assert manifest(tmp_path / "m")["ignore"] == 0.05
     assert "refined by crf along colour alone" in ok(capsys, "evaluate", tmp_path / "run", data)

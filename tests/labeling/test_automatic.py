@@ -17,12 +17,13 @@ from dealseg.labeling import (
     with_threshold,
     writing,
 )
-from dealseg.metrics import otsu_bin
+from dealseg.labeling.writing import mask_of
 from fake_networks import fake_run, write_run
 from fakes import MemoryDataset
+from oracles import sureness as oracle
 
 AUTO = LabelOptions(scales=(1.0,), auto_threshold=True, threshold=0.4)
-ORIGIN = "auto (Otsu)"
+ORIGIN = "auto (most stable)"
 
 
 @pytest.fixture
@@ -30,14 +31,39 @@ def data(tmp_path):
     return open_dataset(write_folder(tmp_path / "data"))
 
 
-def pooled(images):
-    """Return Otsu's threshold of the scores of images with a class, counted one by one."""
-    counts = [0] * 100
-    for _, scores in score_dataset(fake_run(), images, replace(AUTO, auto_threshold=False)):
-        if scores.score.max() > 0:
-            for score in scores.score.flatten().tolist():
-                counts[min(99, int(score * 100))] += 1
-    return otsu_bin(torch.tensor(counts)) / 100
+class Slopes(MemoryDataset):
+    """Images that grow brighter from one corner to the other, each with its own steepness."""
+
+    def image(self, index):
+        height, width = self.masks[index].shape
+        across, down = torch.linspace(0, 1, width), torch.linspace(0, 1, height)[:, None]
+        bright = ((across + down) / 2) ** (index + 1)
+        return (255 * bright * torch.tensor([1.0, 0.7, 0.2])[:, None, None]).to(torch.uint8)
+
+
+@pytest.fixture
+def slopes():
+    masks = [torch.zeros(48, 64, dtype=torch.uint8)] * 4
+    tags = [torch.tensor(row) for row in ([1.0, 0.0], [0.0, 1.0], [0.0, 0.0], [1.0, 1.0])]
+    return Slopes(masks, ("cup", "plate"), tag_rows=tags)
+
+
+def shares(images, options):
+    """Return the mean share of object pixels of the images with a class, for each threshold."""
+    found = []
+    for threshold in automatic.TRIED:
+        told = replace(options, threshold=threshold, auto_threshold=False, ignore=0.0)
+        masks = [mask_of(each, told)[0] for _, each in score_dataset(fake_run(), images, told)]
+        covered = [float((mask > 0).float().mean()) for mask in masks]
+        found.append(covered)
+    said = [one for one in zip(*found, strict=True) if any(one)]
+    return [sum(one) / len(said) for one in zip(*said, strict=True)]
+
+
+def steadiest(images, options=AUTO):
+    """Return the threshold around which those shares change least."""
+    changes = oracle.changes_of_odds(shares(images, options))
+    return automatic.TRIED[min(changes, key=changes.get)]
 
 
 def settings(out):
@@ -49,17 +75,21 @@ def label(out, images, options=AUTO, origin=ORIGIN):
     return label_dataset(fake_run(), images, out, options, origin)
 
 
-def test_the_threshold_splits_the_pooled_scores_of_the_images(data):
-    expected = pooled(data)
-    assert 0.1 < expected < 0.9
-    for refine in ("none", "crf"):
-        options = replace(AUTO, refine=refine, ignore=0.2)
-        found = with_threshold(fake_run(), data, options, ORIGIN)
-        assert found == (replace(options, threshold=expected, auto_threshold=False), ORIGIN)
+@pytest.mark.parametrize("refine", ["none", "crf", "affinity"])
+def test_the_threshold_is_the_one_around_which_masks_change_least(slopes, refine):
+    options = replace(AUTO, refine=refine, ignore=0.05)
+    found = with_threshold(fake_run(), slopes, options, ORIGIN)
+    expected = replace(options, threshold=steadiest(slopes, options), auto_threshold=False)
+    assert found == (expected, ORIGIN)
+
+
+def test_refinement_is_known_to_the_search(slopes):
+    plain, refined = (shares(slopes, replace(AUTO, refine=refine)) for refine in ("none", "crf"))
+    assert plain != pytest.approx(refined, abs=0.01)
 
 
 def test_a_threshold_that_is_told_is_kept_and_costs_nothing(data, monkeypatch):
-    monkeypatch.setattr(automatic, "score_dataset", lambda *_: pytest.fail("images were scored"))
+    monkeypatch.setattr(automatic, "class_maps", lambda *_, **__: pytest.fail("images were scored"))
     told = replace(AUTO, auto_threshold=False, threshold=0.2)
     assert with_threshold(fake_run(), data, told, "user") == (told, "user")
 
@@ -73,13 +103,15 @@ def test_images_are_chosen_evenly_and_no_more_than_allowed(count, most):
     assert all(0 <= index < count for index in chosen)
 
 
-def test_only_so_many_images_are_looked_at(monkeypatch):
+@pytest.mark.parametrize("refine", ["none", "crf"])
+def test_only_so_many_images_are_looked_at(monkeypatch, refine):
     masks = [torch.zeros(6, 8, dtype=torch.uint8)] * 9
     images = MemoryDataset(masks, ("cup", "plate"), tag_rows=[torch.ones(2)] * 9)
     run = fake_run()
     monkeypatch.setattr(automatic, "MOST_IMAGES", 3)
-    with_threshold(run, images, replace(AUTO, flip=False), ORIGIN)
-    assert run.model.calls == 3
+    monkeypatch.setattr(automatic, "MOST_REFINED", 2)
+    with_threshold(run, images, replace(AUTO, flip=False, refine=refine), ORIGIN)
+    assert run.model.calls == (3 if refine == "none" else 2)
 
 
 def test_without_any_class_the_own_threshold_stays_and_that_is_said(tmp_path):
@@ -93,7 +125,7 @@ def test_without_any_class_the_own_threshold_stays_and_that_is_said(tmp_path):
 
 def test_the_manifest_and_the_masks_are_those_of_the_threshold_that_was_found(tmp_path, data):
     done = label(tmp_path / "auto", data)
-    assert done.options.threshold == pooled(data)
+    assert done.options.threshold == steadiest(data)
     told = replace(AUTO, auto_threshold=False, threshold=done.options.threshold)
     label(tmp_path / "told", data, told, "user")
     one, other = settings(tmp_path / "auto"), settings(tmp_path / "told")
@@ -115,7 +147,9 @@ def test_an_interrupted_call_goes_on_with_the_threshold_it_found(tmp_path, data,
         label(out, data)
     found = settings(out)["threshold"]
     monkeypatch.undo()
-    monkeypatch.setattr(automatic, "score_dataset", lambda *_: pytest.fail("looked for it again"))
+    monkeypatch.setattr(
+        automatic, "class_maps", lambda *_, **__: pytest.fail("looked for it again")
+    )
     done = label(out, data)
     assert (done.kept, done.options.threshold) == (1, found)
     assert settings(out)["threshold"] == found
@@ -127,7 +161,7 @@ def test_masks_of_another_threshold_or_a_foreign_folder_are_refused_before_the_s
     label(tmp_path / "out", data, replace(AUTO, auto_threshold=False), "user")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/text").write_text("mine")
-    monkeypatch.setattr(automatic, "score_dataset", lambda *_: pytest.fail("images were scored"))
+    monkeypatch.setattr(automatic, "class_maps", lambda *_, **__: pytest.fail("images were scored"))
     with pytest.raises(DataError, match=r"another threshold \(0\.4, user; now auto\)"):
         label(tmp_path / "out", data)
     with pytest.raises(DataError, match="another scales"):

@@ -18,11 +18,11 @@ DEFAULT_THRESHOLD = 0.4
 """Background score between the best of the embedded synthetic set and of NYUv2; see
 docs/method.md."""
 
-AUTO_ORIGIN = "auto (Otsu)"
-"""Origin of a threshold that was found from the scores of the images."""
+AUTO_ORIGIN = "auto (most stable)"
+"""Origin of a threshold that was found from masks of the images."""
 
 AUTO_FAILED = "method (auto found no image with a class)"
-"""Origin of a threshold that was to be found where there are no scores."""
+"""Origin of a threshold that was to be found where no masks say anything."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class LabelOptions:
         tags: `auto` takes the data's tags and predicts them where an image has none; `data` and
             `predicted` insist.
         probability: class probability above which a class is predicted.
-        auto_threshold: the threshold is to be found from the scores of the images;
-            `threshold` stands where there are none.
+        auto_threshold: the threshold is to be found from masks of the images; `threshold` stands
+            where they say nothing.
         refine: `none`, or a key of :data:`dealseg.refine.METHODS`.
         refine_depth: refine along depth too; `auto` does where an image has depth.
         ignore: pixels whose class leads by less than this become 255.

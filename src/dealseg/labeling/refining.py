@@ -1,5 +1,6 @@
 """Normalised CAMs of one image sharpened along its colours and depth."""
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch.nn.functional as F
@@ -41,6 +42,50 @@ def guide_of(dataset: RgbdDataset, index: int, options: LabelOptions) -> Guide |
     return None
 
 
+@dataclass(frozen=True)
+class Ready:
+    """One image at the size at which it is refined.
+
+    Attributes:
+        scores: normalised CAMs of the classes present.
+        picture: RGB in [0, 1].
+        along: depth and validity, or nothing.
+        method: a key of :data:`dealseg.refine.METHODS`.
+    """
+
+    scores: Float[Tensor, "1 n h w"]
+    picture: Float[Tensor, "1 3 h w"]
+    along: tuple[Tensor, ...]
+    method: str
+
+    def votes(self, threshold: float) -> Float[Tensor, "c h w"]:
+        """Return refined class probabilities, background first."""
+        given = class_probabilities(self.scores, threshold)
+        return METHODS[self.method](given, self.picture, *self.along)[0]
+
+
+def ready_to_refine(
+    maps: Float[Tensor, "n h w"],
+    image: UInt8[Tensor, "3 h w"],
+    guide: Guide | None,
+    options: LabelOptions,
+) -> Ready:
+    """Return an image brought to the size at which it is refined, see :func:`refined`."""
+    size = (image.shape[-2], image.shape[-1])
+    picture = at_long_side(
+        image.to(maps.device)[None].float() / 255, min(max(size), LONG_SIDES[options.refine])
+    )
+    small = (picture.shape[-2], picture.shape[-1])
+    scores = maps[None]
+    if small != size:
+        scores = F.interpolate(scores, small, mode="bilinear", antialias=True)
+    along: tuple[Tensor, ...] = ()
+    if guide is not None:
+        depth, valid = (each.to(maps.device)[None] for each in guide)
+        along = resample_valid(depth, valid, small, mode="bilinear")
+    return Ready(scores, picture, along, options.refine)
+
+
 def refined(
     maps: Float[Tensor, "n h w"],
     image: UInt8[Tensor, "3 h w"],
@@ -56,17 +101,7 @@ def refined(
         options: method and threshold.
     """
     size = (image.shape[-2], image.shape[-1])
-    picture = at_long_side(
-        image.to(maps.device)[None].float() / 255, min(max(size), LONG_SIDES[options.refine])
-    )
-    small = (picture.shape[-2], picture.shape[-1])
-    scores = maps[None]
-    if small != size:
-        scores = F.interpolate(scores, small, mode="bilinear", antialias=True)
-    given = class_probabilities(scores, options.threshold)
-    along: tuple[Tensor, ...] = ()
-    if guide is not None:
-        depth, valid = (each.to(maps.device)[None] for each in guide)
-        along = resample_valid(depth, valid, small, mode="bilinear")
-    found = METHODS[options.refine](given, picture, *along)
-    return F.interpolate(found, size, mode="bilinear")[0] if small != size else found[0]
+    found = ready_to_refine(maps, image, guide, options).votes(options.threshold)
+    if found.shape[-2:] == size:
+        return found
+    return F.interpolate(found[None], size, mode="bilinear")[0]

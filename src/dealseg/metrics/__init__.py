@@ -9,8 +9,8 @@ from dealseg.metrics.confusion import (
     mean_iou,
 )
 from dealseg.metrics.expected import expected_mean_iou
-from dealseg.metrics.otsu import otsu_bin
 from dealseg.metrics.protocols import PROTOCOLS, Protocol, Search, search
+from dealseg.metrics.stability import most_stable
 from dealseg.metrics.sweep import THRESHOLDS, score_histogram, sweep_confusions
 from dealseg.metrics.tags import average_precision, f1
 
@@ -31,7 +31,7 @@ __all__ = [
     "f1",
     "iou",
     "mean_iou",
-    "otsu_bin",
+    "most_stable",
     "score_histogram",
     "search",
     "sweep_confusions",

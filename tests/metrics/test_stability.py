@@ -1,0 +1,41 @@
+import pytest
+import torch
+
+from dealseg.metrics import most_stable
+from oracles import sureness as oracle
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_the_threshold_is_the_best_of_a_loop_over_all(seed):
+    generator = torch.Generator().manual_seed(seed)
+    shares = torch.rand(9, generator=generator).sort(descending=True).values
+    if seed % 3 == 0:
+        shares[:2], shares[-1] = 1, 0
+    changes = oracle.changes_of_odds(shares.tolist())
+    assert changes[most_stable(shares)] == pytest.approx(min(changes.values()), abs=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_plateau_is_found_whether_objects_are_small_or_large(dtype):
+    small = torch.tensor([0.5, 0.3, 0.1, 0.09, 0.088, 0.04, 0.01], dtype=dtype)
+    assert most_stable(small) == 3
+    assert most_stable(1 - small.flip(0)) == 3
+
+
+def test_what_objects_and_background_are_called_makes_no_difference():
+    shares = torch.tensor([0.9, 0.7, 0.5, 0.45, 0.2, 0.15, 0.05, 0.01])
+    assert most_stable(1 - shares.flip(0)) == len(shares) - 1 - most_stable(shares)
+
+
+def test_of_equal_ones_the_middle_is_taken():
+    assert most_stable(torch.tensor([0.9, 0.4, 0.4, 0.4, 0.4, 0.4, 0.1])) == 3
+    assert most_stable(torch.full((6,), 0.5)) == 2
+
+
+def test_a_share_that_grows_counts_as_one_that_stays():
+    assert most_stable(torch.tensor([0.6, 0.5, 0.3, 0.35, 0.2, 0.2, 0.2])) == 5
+
+
+@pytest.mark.parametrize("shares", [[0.5, 0.4], [1, 1, 1, 1], [0, 0, 0], [1, 0.5, 0], []])
+def test_without_two_sides_around_a_threshold_there_is_none(shares):
+    assert most_stable(torch.tensor(shares, dtype=torch.float32)) is None
