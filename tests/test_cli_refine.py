@@ -110,13 +110,13 @@ def test_an_automatic_threshold_is_told_written_and_the_same_for_evaluate(
 ):
     told = ok(capsys, "label", run, data, *ONE, "--threshold", "auto", "--out", tmp_path / "m")
     said = manifest(tmp_path / "m")
-    assert said["threshold_origin"] == "auto (most stable)"
-    assert f"threshold {said['threshold']:g} (auto (most stable))\n" in told
+    assert said["threshold_origin"] == "auto (Otsu)"
+    assert f"threshold {said['threshold']:g} (auto (Otsu))\n" in told
     result = tmp_path / "result.json"
     ok(capsys, "evaluate", run, data, *ONE, "--threshold", "auto", "--out", result)
     fixed = json.loads(result.read_text())["fixed"]
     assert fixed["threshold"] == said["threshold"]
-    assert fixed["threshold_origin"] == "auto (most stable)"
+    assert fixed["threshold_origin"] == "auto (Otsu)"
 
 
 def test_undecided_pixels_are_told_and_evaluate_warns_of_them(tmp_path, capsys, run, data):

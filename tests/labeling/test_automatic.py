@@ -18,12 +18,13 @@ from dealseg.labeling import (
     writing,
 )
 from dealseg.labeling.writing import mask_of
+from dealseg.metrics import otsu_bin
 from fake_networks import fake_run, write_run
 from fakes import MemoryDataset
 from oracles import sureness as oracle
 
 AUTO = LabelOptions(scales=(1.0,), auto_threshold=True, threshold=0.4)
-ORIGIN = "auto (most stable)"
+ORIGIN = "auto (Otsu)"
 
 
 @pytest.fixture
@@ -48,21 +49,25 @@ def slopes():
     return Slopes(masks, ("cup", "plate"), tag_rows=tags)
 
 
-def shares(images, options):
-    """Return the mean share of object pixels of the images with a class, for each threshold."""
-    found = []
+def pooled(images):
+    """Return Otsu's threshold of the scores of images with a class, counted one by one."""
+    counts = [0] * 100
+    for _, scores in score_dataset(fake_run(), images, replace(AUTO, auto_threshold=False)):
+        if scores.score.max() > 0:
+            for score in scores.score.flatten().tolist():
+                counts[min(99, int(score * 100))] += 1
+    return otsu_bin(torch.tensor(counts)) / 100
+
+
+def steadiest(images, options):
+    """Return the threshold around which the share of object pixels of masks changes least."""
+    shares = []
     for threshold in automatic.TRIED:
         told = replace(options, threshold=threshold, auto_threshold=False, ignore=0.0)
-        masks = [mask_of(each, told)[0] for _, each in score_dataset(fake_run(), images, told)]
-        covered = [float((mask > 0).float().mean()) for mask in masks]
-        found.append(covered)
-    said = [one for one in zip(*found, strict=True) if any(one)]
-    return [sum(one) / len(said) for one in zip(*said, strict=True)]
-
-
-def steadiest(images, options=AUTO):
-    """Return the threshold around which those shares change least."""
-    changes = oracle.changes_of_odds(shares(images, options))
+        scored = [scores for _, scores in score_dataset(fake_run(), images, told)]
+        masks = [mask_of(scores, told)[0] for scores in scored if scores.score.max() > 0]
+        shares.append(sum(float((mask > 0).float().mean()) for mask in masks) / len(masks))
+    changes = oracle.changes_of_shares(shares)
     return automatic.TRIED[min(changes, key=changes.get)]
 
 
@@ -75,17 +80,20 @@ def label(out, images, options=AUTO, origin=ORIGIN):
     return label_dataset(fake_run(), images, out, options, origin)
 
 
-@pytest.mark.parametrize("refine", ["none", "crf", "affinity"])
-def test_the_threshold_is_the_one_around_which_masks_change_least(slopes, refine):
+def test_the_threshold_splits_the_pooled_scores_of_the_images(data):
+    expected = pooled(data)
+    assert 0.1 < expected < 0.9
+    options = replace(AUTO, ignore=0.05)
+    found = with_threshold(fake_run(), data, options, "auto")
+    assert found == (replace(options, threshold=expected, auto_threshold=False), ORIGIN)
+
+
+@pytest.mark.parametrize("refine", ["crf", "affinity"])
+def test_refined_masks_change_least_around_the_threshold(slopes, refine):
     options = replace(AUTO, refine=refine, ignore=0.05)
-    found = with_threshold(fake_run(), slopes, options, ORIGIN)
+    found = with_threshold(fake_run(), slopes, options, "auto")
     expected = replace(options, threshold=steadiest(slopes, options), auto_threshold=False)
-    assert found == (expected, ORIGIN)
-
-
-def test_refinement_is_known_to_the_search(slopes):
-    plain, refined = (shares(slopes, replace(AUTO, refine=refine)) for refine in ("none", "crf"))
-    assert plain != pytest.approx(refined, abs=0.01)
+    assert found == (expected, "auto (most stable)")
 
 
 def test_a_threshold_that_is_told_is_kept_and_costs_nothing(data, monkeypatch):
@@ -125,7 +133,7 @@ def test_without_any_class_the_own_threshold_stays_and_that_is_said(tmp_path):
 
 def test_the_manifest_and_the_masks_are_those_of_the_threshold_that_was_found(tmp_path, data):
     done = label(tmp_path / "auto", data)
-    assert done.options.threshold == steadiest(data)
+    assert done.options.threshold == pooled(data)
     told = replace(AUTO, auto_threshold=False, threshold=done.options.threshold)
     label(tmp_path / "told", data, told, "user")
     one, other = settings(tmp_path / "auto"), settings(tmp_path / "told")

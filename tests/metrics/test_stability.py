@@ -11,7 +11,7 @@ def test_the_threshold_is_the_best_of_a_loop_over_all(seed):
     shares = torch.rand(9, generator=generator).sort(descending=True).values
     if seed % 3 == 0:
         shares[:2], shares[-1] = 1, 0
-    changes = oracle.changes_of_odds(shares.tolist())
+    changes = oracle.changes_of_shares(shares.tolist())
     assert changes[most_stable(shares)] == pytest.approx(min(changes.values()), abs=1e-9)
 
 
@@ -19,12 +19,15 @@ def test_the_threshold_is_the_best_of_a_loop_over_all(seed):
 def test_a_plateau_is_found_whether_objects_are_small_or_large(dtype):
     small = torch.tensor([0.5, 0.3, 0.1, 0.09, 0.088, 0.04, 0.01], dtype=dtype)
     assert most_stable(small) == 3
-    assert most_stable(1 - small.flip(0)) == 3
+    large = torch.tensor([0.9, 0.8, 0.63, 0.62, 0.61, 0.4, 0.2], dtype=dtype)
+    assert most_stable(large) == 3
 
 
-def test_what_objects_and_background_are_called_makes_no_difference():
-    shares = torch.tensor([0.9, 0.7, 0.5, 0.45, 0.2, 0.15, 0.05, 0.01])
-    assert most_stable(1 - shares.flip(0)) == len(shares) - 1 - most_stable(shares)
+def test_a_flood_that_cannot_grow_is_not_taken_for_a_plateau():
+    shares = torch.tensor([0.99, 0.985, 0.98, 0.6, 0.3, 0.295, 0.29, 0.1])
+    relative = (shares[:-2] / shares[2:]).log()
+    assert int(relative.argmin()) + 1 == 1
+    assert most_stable(shares) == 5
 
 
 def test_of_equal_ones_the_middle_is_taken():

@@ -3,13 +3,27 @@
 import math
 
 
-def changes_of_odds(shares):
-    """Return for each threshold with two neighbours how much the log-odds fall between these."""
+def otsu_splits(histogram):
+    """Return the variance between the classes for each number of bins in the lower one."""
+    samples = [place for place, count in enumerate(histogram) for _ in range(count)]
+    result = {}
+    for split in range(1, len(histogram)):
+        low = [place for place in samples if place < split]
+        high = [place for place in samples if place >= split]
+        if low and high:
+            apart = sum(high) / len(high) - sum(low) / len(low)
+            result[split] = len(low) * len(high) / len(samples) ** 2 * apart**2
+    return result
+
+
+def changes_of_shares(shares):
+    """Return for each threshold with two neighbours how much the share falls between these."""
     result = {}
     for place in range(1, len(shares) - 1):
         before, after = shares[place - 1], shares[place + 1]
         if 0 < before < 1 and 0 < after < 1:
-            fall = math.log(before / (1 - before)) - math.log(after / (1 - after))
+            background = 1 - (before + after) / 2
+            fall = (math.log(before) - math.log(after)) / math.sqrt(background)
             result[place] = max(fall, 0.0)
     return result
 

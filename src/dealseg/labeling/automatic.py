@@ -1,19 +1,20 @@
-"""A background threshold found from the masks of the images, without ground truth."""
+"""A background threshold found from the scores of the images alone."""
 
 from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float64, Int64, UInt8
 from torch import Tensor
 from tqdm import tqdm
 
-from dealseg.cam import threshold_mask, winner_and_score
+from dealseg.cam import winner_and_score
 from dealseg.data import RgbdDataset
-from dealseg.labeling.options import AUTO_FAILED, LabelOptions
+from dealseg.labeling.options import AUTO_FAILED, AUTO_ORIGIN, AUTO_REFINED, LabelOptions
 from dealseg.labeling.refining import guide_of, ready_to_refine
 from dealseg.labeling.scoring import class_maps, require_same_classes, tags_of
-from dealseg.metrics import most_stable
+from dealseg.metrics import most_stable, otsu_bin
+from dealseg.metrics.sweep import STEPS
 from dealseg.models import Run
 
 MOST_IMAGES, MOST_REFINED = 200, 40
@@ -28,51 +29,59 @@ def with_threshold(
 ) -> tuple[LabelOptions, str]:
     """Return the options with the threshold found, if that was asked for, and its origin.
 
-    Masks of some images are made with every threshold of :data:`TRIED`, refined if the options
-    say so, and the threshold is the one around which they change least
-    (:func:`dealseg.metrics.most_stable`). No ground truth is read, nothing is drawn at random, and
-    what is labelled already makes no difference. The options' own threshold stays where no image
-    has a class, or nothing is decided by any threshold.
+    Without refinement it is Otsu's split of the histogram of the scores of all pixels, to 0.01;
+    with refinement the one of :data:`TRIED` around which refined masks change least
+    (:func:`dealseg.metrics.most_stable`). Some of the images stand for all. No ground truth is
+    read, nothing is drawn at random, and what is labelled already makes no difference. The
+    options' own threshold stays where no image has a class, or no threshold decides anything.
     """
     if not options.auto_threshold:
         return options, origin
-    plain = replace(options, auto_threshold=False)
-    found = most_stable(_shares(run, dataset, plain))
-    if found is None:
-        return plain, AUTO_FAILED
-    return replace(plain, threshold=TRIED[found]), origin
-
-
-def _shares(run: Run, dataset: RgbdDataset, options: LabelOptions) -> Float[Tensor, " n"]:
-    """Return the mean share of object pixels for each threshold tried."""
     require_same_classes(run, dataset)
-    chosen = evenly(len(dataset), MOST_IMAGES if options.refine == "none" else MOST_REFINED)
+    plain = replace(options, auto_threshold=False)
+    if options.refine == "none":
+        split = otsu_bin(_histogram(run, dataset, replace(plain, ignore=0.0)))
+        found, name = None if split is None else split / STEPS, AUTO_ORIGIN
+    else:
+        place = most_stable(_shares(run, dataset, plain))
+        found, name = None if place is None else TRIED[place], AUTO_REFINED
+    return (plain, AUTO_FAILED) if found is None else (replace(plain, threshold=found), name)
+
+
+def _histogram(run: Run, dataset: RgbdDataset, options: LabelOptions) -> Int64[Tensor, " bins"]:
+    """Return the counts of scores in steps of 0.01, of images in which a class is."""
+    counts = torch.zeros(STEPS, dtype=torch.int64)
+    for _, _, maps in _class_maps(run, dataset, options, MOST_IMAGES):
+        counts += _counts(winner_and_score(maps)[1])
+    return counts.cpu()
+
+
+def _counts(score: Float[Tensor, "h w"]) -> Int64[Tensor, " bins"]:
+    steps = (score * STEPS).long().clamp_(0, STEPS - 1)
+    return torch.bincount(steps.flatten(), minlength=STEPS).cpu()
+
+
+def _shares(run: Run, dataset: RgbdDataset, options: LabelOptions) -> Float64[Tensor, " n"]:
+    """Return the mean share of object pixels of refined masks for each threshold tried."""
     total, count = torch.zeros(len(TRIED), dtype=torch.float64), 0
-    for index in tqdm(chosen, desc="threshold", disable=None):
-        shares = list(_shares_of(run, dataset, index, options))
-        if any(shares):
-            total, count = total + torch.tensor(shares, dtype=total.dtype), count + 1
+    for index, image, maps in _class_maps(run, dataset, options, MOST_REFINED):
+        ready = ready_to_refine(maps, image, guide_of(dataset, index, options), options)
+        masks = (ready.votes(threshold).argmax(0) > 0 for threshold in TRIED)
+        total += torch.tensor([float(mask.float().mean()) for mask in masks], dtype=total.dtype)
+        count += 1
     return total / max(count, 1)
 
 
-@torch.no_grad()
-def _shares_of(
-    run: Run, dataset: RgbdDataset, index: int, options: LabelOptions
-) -> Iterator[float]:
-    """Yield the share of object pixels of one image for each threshold; nothing without a class."""
-    image, long_side = dataset.image(index), options.long_side or run.config.data.long_side
-    tags = tags_of(dataset, index, options)
-    maps = class_maps(run.model, image, tags, long_side=long_side, options=options).maps
-    if len(maps) == 0:
-        return
-    if options.refine == "none":
-        winner, score = winner_and_score(maps)
-        for threshold in TRIED:
-            yield float((threshold_mask(winner, score, threshold) > 0).float().mean())
-        return
-    ready = ready_to_refine(maps, image, guide_of(dataset, index, options), options)
-    for threshold in TRIED:
-        yield float((ready.votes(threshold).argmax(0) > 0).float().mean())
+def _class_maps(
+    run: Run, dataset: RgbdDataset, options: LabelOptions, most: int
+) -> Iterator[tuple[int, UInt8[Tensor, "3 h w"], Float[Tensor, "n h w"]]]:
+    """Yield number, image and CAMs of at most so many images, of those that have a class."""
+    long_side = options.long_side or run.config.data.long_side
+    for index in tqdm(evenly(len(dataset), most), desc="threshold", disable=None):
+        image, tags = dataset.image(index), tags_of(dataset, index, options)
+        maps = class_maps(run.model, image, tags, long_side=long_side, options=options).maps
+        if bool(maps.any()):
+            yield index, image, maps
 
 
 def evenly(count: int, most: int) -> list[int]:

@@ -18,11 +18,11 @@ DEFAULT_THRESHOLD = 0.4
 """Background score between the best of the embedded synthetic set and of NYUv2; see
 docs/method.md."""
 
-AUTO_ORIGIN = "auto (most stable)"
-"""Origin of a threshold that was found from masks of the images."""
+AUTO_ORIGIN, AUTO_REFINED = "auto (Otsu)", "auto (most stable)"
+"""Origins of a threshold that was found from plain or from refined scores of the images."""
 
 AUTO_FAILED = "method (auto found no image with a class)"
-"""Origin of a threshold that was to be found where no masks say anything."""
+"""Origin of a threshold that was to be found where no score says anything."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class LabelOptions:
         tags: `auto` takes the data's tags and predicts them where an image has none; `data` and
             `predicted` insist.
         probability: class probability above which a class is predicted.
-        auto_threshold: the threshold is to be found from masks of the images; `threshold` stands
-            where they say nothing.
+        auto_threshold: the threshold is to be found from the scores of the images;
+            `threshold` stands where there are none.
         refine: `none`, or a key of :data:`dealseg.refine.METHODS`.
         refine_depth: refine along depth too; `auto` does where an image has depth.
         ignore: pixels whose class leads by less than this become 255.
@@ -113,10 +113,10 @@ def label_options(
 def threshold_origin(config: TrainConfig, threshold: Threshold | None) -> str:
     """Return who chose the threshold of :func:`label_options`.
 
-    That is `user`, `run` or `method`, or :data:`AUTO_ORIGIN`.
+    That is `user`, `run` or `method`, or :data:`AUTO`.
     """
     if _first(threshold, config.label.threshold) == AUTO:
-        return AUTO_ORIGIN
+        return AUTO
     if threshold is not None:
         return "user"
     return "method" if config.label.threshold is None else "run"

@@ -18,7 +18,7 @@ from dealseg.errors import DataError
 from dealseg.labeling.automatic import with_threshold
 from dealseg.labeling.claiming import begun, claim, require_ours
 from dealseg.labeling.mask_files import MaskFacts, mask_path, read_facts, write_mask
-from dealseg.labeling.options import AUTO_FAILED, AUTO_ORIGIN, LabelOptions
+from dealseg.labeling.options import AUTO_FAILED, AUTO_ORIGIN, AUTO_REFINED, LabelOptions
 from dealseg.labeling.scoring import ImageScores, require_same_classes, score_dataset, tags_of
 from dealseg.models import Run
 from dealseg.models.runs import write_text
@@ -167,7 +167,7 @@ def _with_threshold(
         return with_threshold(run, dataset, options, origin)
     said = found.get("threshold_origin")
     value = found.get("threshold")
-    if said not in (AUTO_ORIGIN, AUTO_FAILED) or not isinstance(value, float):
+    if said not in (AUTO_ORIGIN, AUTO_REFINED, AUTO_FAILED) or not isinstance(value, float):
         raise DataError(
             f"{out}: holds masks made with another threshold ({value!r}, {said}; now auto); "
             "choose another --out"

@@ -9,6 +9,7 @@ from dealseg.metrics.confusion import (
     mean_iou,
 )
 from dealseg.metrics.expected import expected_mean_iou
+from dealseg.metrics.otsu import otsu_bin
 from dealseg.metrics.protocols import PROTOCOLS, Protocol, Search, search
 from dealseg.metrics.stability import most_stable
 from dealseg.metrics.sweep import THRESHOLDS, score_histogram, sweep_confusions
@@ -32,6 +33,7 @@ __all__ = [
     "iou",
     "mean_iou",
     "most_stable",
+    "otsu_bin",
     "score_histogram",
     "search",
     "sweep_confusions",
