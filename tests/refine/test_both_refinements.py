@@ -40,9 +40,10 @@ def test_rows_sum_to_one_and_size_and_kind_stay(name, options, seed, size, class
 
 
 @EACH
-def test_each_image_is_refined_alone(name, options):
+@pytest.mark.parametrize("whole", [0, 1])
+def test_each_image_is_refined_alone(name, options, whole):
     p, image, depth, valid = scene(3)
-    valid[1] = True
+    valid[whole] = True
     together = METHODS[name](p, image, depth, valid, **options)
     for i in range(2):
         one = slice(i, i + 1)
@@ -81,6 +82,34 @@ def test_no_unit_and_no_offset_of_depth_matters(name, options, factor, offset):
     found = METHODS[name](p, image, factor * depth + offset, valid, **options)
     close(found, expected)
     assert not torch.allclose(found, METHODS[name](p, image, **options), atol=1e-3)
+
+
+@EACH
+@pytest.mark.parametrize("factor", [1e-39, 8e37])
+def test_depth_at_the_ends_of_the_range_of_numbers_is_refined_along(name, options, factor):
+    p, image, depth, valid = scene(6, size=(14, 18), dtype=torch.float32)
+    expected = METHODS[name](p, image, depth, valid, **options)
+    close(METHODS[name](p, image, factor * depth, valid, **options), expected, atol=1e-3)
+
+
+@EACH
+def test_rounding_of_a_single_depth_is_not_taken_for_edges(name, options):
+    p, image, depth, valid = scene(9, size=(14, 18), dtype=torch.float32)
+    expected = METHODS[name](p, image, torch.zeros_like(depth), valid, **options)
+    for single in (1.1, 0.3, 1234.567):
+        found = METHODS[name](p, image, torch.full_like(depth, single), valid, **options)
+        assert torch.equal(found, expected)
+
+
+@EACH
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("which", ["probabilities", "image"])
+def test_numbers_that_are_not_finite_are_refused_by_name(name, options, which, number):
+    p, image, *_ = scene()
+    maps = {"probabilities": p, "image": image}
+    maps[which][1, 1, 2, 3] = number
+    with pytest.raises(ValueError, match=f"{which} must be finite"):
+        METHODS[name](**maps, **options)
 
 
 @EACH

@@ -60,7 +60,8 @@ def local_affinity(
         depth_floor: f, in mean absolute deviations of the image's depth.
 
     Raises:
-        ValueError: if sizes differ or an option cannot work.
+        ValueError: if sizes differ, probabilities or image are not finite, or an option cannot
+            work.
     """
     if iterations < 0:
         raise ValueError(f"iterations must be >= 0, got {iterations}")

@@ -38,7 +38,8 @@ def checked(
     """Return the arguments ready to compute with.
 
     Raises:
-        ValueError: if sizes differ, or validity comes without depth.
+        ValueError: if sizes differ, probabilities or image are not finite, or validity comes
+            without depth.
     """
     kind = at_least_float32(probabilities).dtype
     batch, _, height, width = probabilities.shape
@@ -52,6 +53,9 @@ def checked(
     if depth is None and valid is not None:
         raise ValueError("valid says where depth was measured, and there is no depth")
     given = Inputs(probabilities.to(kind), image.to(kind), None, None, (0,) * batch)
+    for name, value in (("probabilities", given.probabilities), ("image", given.image)):
+        if not bool(value.sum().isfinite()):  # the sum is not, where one number is not
+            raise ValueError(f"{name} must be finite, got infinity or NaN")
     if depth is None:
         return given
     found = measured(depth, valid, "relative")
@@ -74,9 +78,10 @@ def _by_spread(
     count = count.clamp(min=1)
     known = torch.where(valid, depth, 0.0)
     largest = known.abs().amax(_IMAGE, keepdim=True)
+    known.div_(torch.where(largest > 0, largest, 1.0))  # so that no sum and no factor overflows
     centred = torch.where(valid, known.sub_(known.sum(_IMAGE, keepdim=True) / count), 0.0)
     spread = centred.abs().sum(_IMAGE, keepdim=True) / count
-    usable = spread > largest * 8 * torch.finfo(depth.dtype).eps
+    usable = spread > 8 * torch.finfo(depth.dtype).eps
     return centred.mul_(torch.where(usable, 1 / spread, 0.0))
 
 

@@ -76,7 +76,8 @@ def mean_field(
         stride: side of a cell in pixels; 1 is slowest and without that approximation.
 
     Raises:
-        ValueError: if sizes differ or an option cannot work.
+        ValueError: if sizes differ, probabilities or image are not finite, or an option cannot
+            work.
     """
     options = _Options(iterations, smooth, bilateral, depth_bilateral, stride)
     inputs = checked(probabilities, image, depth, valid)
