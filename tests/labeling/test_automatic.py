@@ -33,7 +33,18 @@ def data(tmp_path):
 
 
 class Slopes(MemoryDataset):
-    """Images that grow brighter from one corner to the other, each with its own steepness."""
+    """Images that grow brighter from one corner to the other, each with its own steepness.
+
+    All but one have a depth with a step in it.
+    """
+
+    def depth(self, index):
+        if index == 1:
+            return None
+        height, width = self.masks[index].shape
+        depth = torch.full((1, height, width), 4.0)
+        depth[:, height // 2 :, width // 2 :] = 1.0
+        return depth, torch.ones_like(depth, dtype=torch.bool)
 
     def image(self, index):
         height, width = self.masks[index].shape
@@ -88,9 +99,10 @@ def test_the_threshold_splits_the_pooled_scores_of_the_images(data):
     assert found == (replace(options, threshold=expected, auto_threshold=False), ORIGIN)
 
 
+@pytest.mark.parametrize("depth", [True, False])
 @pytest.mark.parametrize("refine", ["crf", "affinity"])
-def test_refined_masks_change_least_around_the_threshold(slopes, refine):
-    options = replace(AUTO, refine=refine, ignore=0.05)
+def test_refined_masks_change_least_around_the_threshold(slopes, refine, depth):
+    options = replace(AUTO, refine=refine, refine_depth="auto" if depth else False, ignore=0.05)
     found = with_threshold(fake_run(), slopes, options, "auto")
     expected = replace(options, threshold=steadiest(slopes, options), auto_threshold=False)
     assert found == (expected, "auto (most stable)")
@@ -143,8 +155,11 @@ def test_the_manifest_and_the_masks_are_those_of_the_threshold_that_was_found(tm
         assert there.read_bytes() == mask.read_bytes()
 
 
-def test_an_interrupted_call_goes_on_with_the_threshold_it_found(tmp_path, data, monkeypatch):
-    out, scored = tmp_path / "out", writing.score_dataset
+@pytest.mark.parametrize(("refine", "origin"), [("none", ORIGIN), ("crf", "auto (most stable)")])
+def test_an_interrupted_call_goes_on_with_the_threshold_it_found(
+    tmp_path, slopes, monkeypatch, refine, origin
+):
+    out, scored, options = tmp_path / "out", writing.score_dataset, replace(AUTO, refine=refine)
 
     def breaking(*arguments):
         yield next(iter(scored(*arguments)))
@@ -152,15 +167,15 @@ def test_an_interrupted_call_goes_on_with_the_threshold_it_found(tmp_path, data,
 
     monkeypatch.setattr(writing, "score_dataset", breaking)
     with pytest.raises(KeyboardInterrupt):
-        label(out, data)
+        label(out, slopes, options, "auto")
     found = settings(out)["threshold"]
     monkeypatch.undo()
     monkeypatch.setattr(
         automatic, "class_maps", lambda *_, **__: pytest.fail("looked for it again")
     )
-    done = label(out, data)
+    done = label(out, slopes, options, "auto")
     assert (done.kept, done.options.threshold) == (1, found)
-    assert settings(out)["threshold"] == found
+    assert (settings(out)["threshold"], settings(out)["threshold_origin"]) == (found, origin)
 
 
 def test_masks_of_another_threshold_or_a_foreign_folder_are_refused_before_the_search(
