@@ -25,6 +25,7 @@ from oracles import sureness as oracle
 
 AUTO = LabelOptions(scales=(1.0,), auto_threshold=True, threshold=0.4)
 ORIGIN = "auto (Otsu)"
+NOTHING = "method (auto found nothing to go by)"
 
 
 @pytest.fixture
@@ -137,10 +138,16 @@ def test_only_so_many_images_are_looked_at(monkeypatch, refine):
 def test_without_any_class_the_own_threshold_stays_and_that_is_said(tmp_path):
     masks = [torch.zeros(6, 8, dtype=torch.uint8)]
     images = MemoryDataset(masks, ("cup", "plate"), tag_rows=[torch.zeros(2)])
-    origin = "method (auto found no image with a class)"
     assert label(tmp_path / "out", images).options.threshold == 0.4
-    assert settings(tmp_path / "out")["threshold_origin"] == origin
+    assert settings(tmp_path / "out")["threshold_origin"] == NOTHING
     assert label(tmp_path / "out", images).kept == 1
+
+
+def test_where_objects_fill_the_pictures_at_nearly_every_threshold_the_own_one_stays(data):
+    options = replace(AUTO, refine="crf")
+    assert int((automatic._shares(fake_run(), data, options) == 1).sum()) >= 12
+    found = with_threshold(fake_run(), data, options, "auto")
+    assert found == (replace(options, auto_threshold=False), NOTHING)
 
 
 def test_the_manifest_and_the_masks_are_those_of_the_threshold_that_was_found(tmp_path, data):

@@ -1,4 +1,4 @@
-"""A background threshold found from the scores of the images alone."""
+"""A background threshold found from the images alone, without ground truth."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -33,7 +33,7 @@ def with_threshold(
     with refinement the one of :data:`TRIED` around which refined masks change least
     (:func:`dealseg.metrics.most_stable`). Some of the images stand for all. No ground truth is
     read, nothing is drawn at random, and what is labelled already makes no difference. The
-    options' own threshold stays where no image has a class, or no threshold decides anything.
+    options' own threshold stays where no image has a class, or no threshold parts the pixels.
     """
     if not options.auto_threshold:
         return options, origin

@@ -19,10 +19,10 @@ DEFAULT_THRESHOLD = 0.4
 docs/method.md."""
 
 AUTO_ORIGIN, AUTO_REFINED = "auto (Otsu)", "auto (most stable)"
-"""Origins of a threshold that was found from plain or from refined scores of the images."""
+"""Origins of a threshold that was found from the scores, or from refined masks, of the images."""
 
-AUTO_FAILED = "method (auto found no image with a class)"
-"""Origin of a threshold that was to be found where no score says anything."""
+AUTO_FAILED = "method (auto found nothing to go by)"
+"""Origin of a threshold where no image has a class, or none parts the pixels."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class LabelOptions:
         tags: `auto` takes the data's tags and predicts them where an image has none; `data` and
             `predicted` insist.
         probability: class probability above which a class is predicted.
-        auto_threshold: the threshold is to be found from the scores of the images;
-            `threshold` stands where there are none.
+        auto_threshold: the threshold is to be found from the images, see
+            :func:`dealseg.labeling.with_threshold`; `threshold` stands where they say nothing.
         refine: `none`, or a key of :data:`dealseg.refine.METHODS`.
         refine_depth: refine along depth too; `auto` does where an image has depth.
         ignore: pixels whose class leads by less than this become 255.
