@@ -39,7 +39,8 @@ def label(
         data: data set in any of the formats; tags are used where it has them, else predicted.
         out: folder for `masks/` and `labels.json`; a new one, or the same to go on.
         threshold: background score; by default the run's `label.threshold`, else the method's own,
-            chosen without your ground truth. auto finds it from the scores of your images.
+            chosen without your ground truth. auto finds it from your images: Otsu's split of the
+            scores, or with `refine` the one around which refined masks change least.
         scales: image sizes whose CAMs are summed, relative to the training's; by default the
             run's `label.scales`.
         flip: add the CAMs of mirrored images; by default the run's `label.flip`.

@@ -22,7 +22,7 @@ class LabelConfig:
 
     Attributes:
         threshold: background score; by default the method's own, see `dealseg methods`; `auto`
-            finds it from the scores of the images, without ground truth.
+            finds it from the images, without ground truth, see docs/labeling.md.
         long_side: longer side of an image at scale 1, pixels; by default that of the training.
         scales: image sizes whose CAMs are summed, relative to long_side.
         flip: add the CAMs of mirrored images.
