@@ -244,6 +244,19 @@ def test_an_exported_model_that_fails_on_a_size_is_an_error_that_names_it(export
         compare(exported.model, picky, map(noise, SHAPES))
 
 
+def test_a_folder_that_was_not_finished_is_not_in_the_way(tmp_path, run, exported, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    folder = tmp_path / "model"
+    words = ("export-model", exported.folder, "--format", "safetensors", "--out", folder)
+    with monkeypatch.context() as patch:
+        patch.setattr("dealseg.deploying.export.compare", interrupted)
+        assert run(*words).code == 130
+    assert list(folder.iterdir()) == []
+    assert run(*words).code == 0
+
+
 def test_safetensors_are_a_folder_that_gives_the_same_segmenter(tmp_path, run, exported):
     folder = tmp_path / "model"
     told = run("export-model", exported.folder, "--format", "safetensors", "--out", folder)

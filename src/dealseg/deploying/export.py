@@ -19,7 +19,7 @@ from dealseg.deploying.torchscript import open_torchscript, write_torchscript
 from dealseg.errors import CheckpointError, ConfigError
 from dealseg.models.onnx_network import open_session
 from dealseg.models.runs import CONFIG_FILE, replacing
-from dealseg.models.segmenter import TENSORS_FILE, Segmenter, is_segmenter
+from dealseg.models.segmenter import FACTS_FILE, TENSORS_FILE, Segmenter, is_segmenter
 from dealseg.models.sizing import at_long_side
 
 Format = Literal["onnx", "torchscript", "safetensors"]
@@ -151,10 +151,15 @@ def _as_torchscript(model: Segmenter, out: Path, checksum: str) -> Exporting:
 def _as_folder(model: Segmenter, out: Path) -> Exporting:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(f"{out}: is not an empty folder; choose another --out")
-    model.save_pretrained(out)
-    again = Segmenter.from_pretrained(out, "cpu")
-    parity = compare(model, again, trial_images(model.long_side))
-    require_parity(out, parity)
+    try:
+        model.save_pretrained(out)
+        again = Segmenter.from_pretrained(out, "cpu")
+        parity = compare(model, again, trial_images(model.long_side))
+        require_parity(out, parity)
+    except BaseException:
+        for name in (FACTS_FILE, TENSORS_FILE):  # they would be in the way of the same call
+            (out / name).unlink(missing_ok=True)
+        raise
     return Exporting(out, sum(file.stat().st_size for file in out.iterdir()), parity)
 
 
