@@ -123,7 +123,9 @@ def _still_true(
     with ThreadPoolExecutor(workers) as pool:
         images = (dataset.image_path(index) for index in there)
         true = pool.map(is_map_of, (files[index] for index in there), images)
-        return {index for index, holds in zip(there, true, strict=True) if holds}
+        # every image is read for its checksum, which takes a while where there are many
+        told = tqdm(true, total=len(there), desc="maps there", disable=None if there else True)
+        return {index for index, holds in zip(there, told, strict=True) if holds}
 
 
 def _require_positive(**options: int | None) -> None:
