@@ -135,7 +135,7 @@ def test_what_the_run_says_of_labels_is_what_commands_do(tmp_path, capsys, run, 
     config["label"] |= {**label, "scales": [1.0], "flip": False}
     path.write_text(yaml.safe_dump(config))
     told = ok(capsys, "label", tmp_path / "run", data, "--out", tmp_path / "m")
-    assert "(auto (most stable))" in told
+    assert "(auto (Otsu and most stable))" in told
     assert "refined by crf, along colour alone\n" in told
     assert manifest(tmp_path / "m")["ignore"] == 0.05
     assert "refined by crf along colour alone" in ok(capsys, "evaluate", tmp_path / "run", data)

@@ -24,7 +24,7 @@ from fakes import MemoryDataset
 from oracles import sureness as oracle
 
 AUTO = LabelOptions(scales=(1.0,), auto_threshold=True, threshold=0.4)
-ORIGIN = "auto (Otsu)"
+ORIGIN, REFINED = "auto (Otsu)", "auto (Otsu and most stable)"
 NOTHING = "method (auto found nothing to go by)"
 
 
@@ -102,11 +102,13 @@ def test_the_threshold_splits_the_pooled_scores_of_the_images(data):
 
 @pytest.mark.parametrize("depth", [True, False])
 @pytest.mark.parametrize("refine", ["crf", "affinity"])
-def test_refined_masks_change_least_around_the_threshold(slopes, refine, depth):
+def test_with_refinement_it_is_midway_to_where_refined_masks_change_least(slopes, refine, depth):
     options = replace(AUTO, refine=refine, refine_depth="auto" if depth else False, ignore=0.05)
     found = with_threshold(fake_run(), slopes, options, "auto")
-    expected = replace(options, threshold=steadiest(slopes, options), auto_threshold=False)
-    assert found == (expected, "auto (most stable)")
+    split, steady = pooled(slopes), steadiest(slopes, options)
+    assert refine == "affinity" or abs(split - steady) > 0.04
+    expected = replace(options, threshold=round((split + steady) / 2, 2), auto_threshold=False)
+    assert found == (expected, REFINED)
 
 
 def test_a_threshold_that_is_told_is_kept_and_costs_nothing(data, monkeypatch):
@@ -127,12 +129,12 @@ def test_images_are_chosen_evenly_and_no_more_than_allowed(count, most):
 @pytest.mark.parametrize("refine", ["none", "crf"])
 def test_only_so_many_images_are_looked_at(monkeypatch, refine):
     masks = [torch.zeros(6, 8, dtype=torch.uint8)] * 9
-    images = MemoryDataset(masks, ("cup", "plate"), tag_rows=[torch.ones(2)] * 9)
+    images = Slopes(masks, ("cup", "plate"), tag_rows=[torch.ones(2)] * 9)
     run = fake_run()
     monkeypatch.setattr(automatic, "MOST_IMAGES", 3)
     monkeypatch.setattr(automatic, "MOST_REFINED", 2)
     with_threshold(run, images, replace(AUTO, flip=False, refine=refine), ORIGIN)
-    assert run.model.calls == (3 if refine == "none" else 2)
+    assert run.model.calls == (3 if refine == "none" else 3 + 2)
 
 
 def test_without_any_class_the_own_threshold_stays_and_that_is_said(tmp_path):
@@ -143,11 +145,12 @@ def test_without_any_class_the_own_threshold_stays_and_that_is_said(tmp_path):
     assert label(tmp_path / "out", images).kept == 1
 
 
-def test_where_objects_fill_the_pictures_at_nearly_every_threshold_the_own_one_stays(data):
+def test_where_objects_fill_the_pictures_at_nearly_every_threshold_it_is_the_plain_one(data):
     options = replace(AUTO, refine="crf")
     assert int((automatic._shares(fake_run(), data, options) == 1).sum()) >= 12
     found = with_threshold(fake_run(), data, options, "auto")
-    assert found == (replace(options, auto_threshold=False), NOTHING)
+    expected = replace(options, threshold=pooled(data), auto_threshold=False)
+    assert found == (expected, ORIGIN)
 
 
 def test_the_manifest_and_the_masks_are_those_of_the_threshold_that_was_found(tmp_path, data):
@@ -162,7 +165,7 @@ def test_the_manifest_and_the_masks_are_those_of_the_threshold_that_was_found(tm
         assert there.read_bytes() == mask.read_bytes()
 
 
-@pytest.mark.parametrize(("refine", "origin"), [("none", ORIGIN), ("crf", "auto (most stable)")])
+@pytest.mark.parametrize(("refine", "origin"), [("none", ORIGIN), ("crf", REFINED)])
 def test_an_interrupted_call_goes_on_with_the_threshold_it_found(
     tmp_path, slopes, monkeypatch, refine, origin
 ):

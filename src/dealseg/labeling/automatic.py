@@ -30,22 +30,23 @@ def with_threshold(
     """Return the options with the threshold found, if that was asked for, and its origin.
 
     Without refinement it is Otsu's split of the histogram of the scores of all pixels, to 0.01;
-    with refinement the one of :data:`TRIED` around which refined masks change least
-    (:func:`dealseg.metrics.most_stable`). Some of the images stand for all. No ground truth is
-    read, nothing is drawn at random, and what is labelled already makes no difference. The
-    options' own threshold stays where no image has a class, or no threshold parts the pixels.
+    with refinement the middle, to 0.01, between that and the one of :data:`TRIED` around which
+    refined masks change least (:func:`dealseg.metrics.most_stable`), if there is one. Some of the
+    images stand for all. No ground truth is read, nothing is drawn at random, and what is labelled
+    already makes no difference. The options' own threshold stays where no image has a class, or
+    no threshold parts the pixels.
     """
     if not options.auto_threshold:
         return options, origin
     require_same_classes(run, dataset)
     plain = replace(options, auto_threshold=False)
-    if options.refine == "none":
-        split = otsu_bin(_histogram(run, dataset, replace(plain, ignore=0.0)))
-        found, name = None if split is None else split / STEPS, AUTO_ORIGIN
-    else:
-        place = most_stable(_shares(run, dataset, plain))
-        found, name = None if place is None else TRIED[place], AUTO_REFINED
-    return (plain, AUTO_FAILED) if found is None else (replace(plain, threshold=found), name)
+    split = otsu_bin(_histogram(run, dataset, plain))
+    if split is None:
+        return plain, AUTO_FAILED
+    place = None if options.refine == "none" else most_stable(_shares(run, dataset, plain))
+    if place is None:
+        return replace(plain, threshold=split / STEPS), AUTO_ORIGIN
+    return replace(plain, threshold=round((split / STEPS + TRIED[place]) / 2, 2)), AUTO_REFINED
 
 
 def _histogram(run: Run, dataset: RgbdDataset, options: LabelOptions) -> Int64[Tensor, " bins"]:

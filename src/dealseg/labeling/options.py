@@ -18,11 +18,11 @@ DEFAULT_THRESHOLD = 0.4
 """Background score between the best of the embedded synthetic set and of NYUv2; see
 docs/method.md."""
 
-AUTO_ORIGIN, AUTO_REFINED = "auto (Otsu)", "auto (most stable)"
+AUTO_ORIGIN, AUTO_REFINED = "auto (Otsu)", "auto (Otsu and most stable)"
 """Origins of a threshold that was found from the scores, or from refined masks, of the images."""
 
 AUTO_FAILED = "method (auto found nothing to go by)"
-"""Origin of a threshold where no image has a class, or none parts the pixels."""
+"""Origin of a threshold where no image has a class, or none parts the scores."""
 
 
 @dataclass(frozen=True)
