@@ -124,7 +124,12 @@ def test_problems_of_the_data_are_exit_code_1(tmp_path, capsys):
 
 @pytest.mark.parametrize(
     ("name", "way"),
-    [("train", "with --resume goes on"), ("label", "goes on"), ("evaluate", "starts anew")],
+    [
+        *((name, "with --resume goes on") for name in ("train", "train-segmenter")),
+        *((name, "goes on") for name in ("synth", "depth", "noise", "label", "predict")),
+        *((name, "goes on") for name in ("demo", "experiment")),
+        *((name, "starts anew") for name in ("check", "evaluate", "export", "export-model")),
+    ],
 )
 def test_an_interruption_is_exit_code_130_and_says_how_to_go_on(capsys, monkeypatch, name, way):
     def interrupted(**_):

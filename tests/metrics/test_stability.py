@@ -36,7 +36,13 @@ def test_of_equal_ones_the_middle_is_taken():
 
 
 def test_a_share_that_grows_counts_as_one_that_stays():
-    assert most_stable(torch.tensor([0.6, 0.5, 0.3, 0.35, 0.2, 0.2, 0.2])) == 5
+    assert most_stable(torch.tensor([0.6, 0.2, 0.2, 0.2, 0.1, 0.1, 0.15])) == 2
+
+
+def test_rounding_does_not_part_equal_ones():
+    shares = torch.full((6,), 0.5, dtype=torch.float64)
+    shares[0] += 1e-12
+    assert most_stable(shares) == 2
 
 
 @pytest.mark.parametrize("shares", [[0.5, 0.4], [1, 1, 1, 1], [0, 0, 0], [1, 0.5, 0], []])
