@@ -40,7 +40,7 @@ def label(
         out: folder for `masks/` and `labels.json`; a new one, or the same to go on.
         threshold: background score; by default the run's `label.threshold`, else the method's own,
             chosen without your ground truth. auto finds it from your images: Otsu's split of the
-            scores, or with `refine` midway to where refined masks change least.
+            scores; with `refine` the middle between it and where refined masks change least.
         scales: image sizes whose CAMs are summed, relative to the training's; by default the
             run's `label.scales`.
         flip: add the CAMs of mirrored images; by default the run's `label.flip`.
