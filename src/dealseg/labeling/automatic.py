@@ -54,7 +54,7 @@ def _histogram(run: Run, dataset: RgbdDataset, options: LabelOptions) -> Int64[T
     counts = torch.zeros(STEPS, dtype=torch.int64)
     for _, _, maps in _class_maps(run, dataset, options, MOST_IMAGES):
         counts += _counts(winner_and_score(maps)[1])
-    return counts.cpu()
+    return counts
 
 
 def _counts(score: Float[Tensor, "h w"]) -> Int64[Tensor, " bins"]:
